@@ -1,0 +1,37 @@
+# `make repro` and `make test` need Python 3.11 and git, and set up the rest in .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: repro test paper clean
+
+repro: $(VENV)/repro.done   ## the main job: everything that params.yaml asks for, then the result table
+	dvc repro
+	@cat reports/tables/scores.md
+
+test: $(VENV)/test.done     ## style and tests
+	ruff check .
+	ruff format --check .
+	python -m pytest
+
+paper: $(VENV)/repro.done   ## the full grid at the papers' size; takes over params.yaml
+	git diff --quiet -- params.yaml || { echo "params.yaml has changes of yours; commit or undo them first"; exit 1; }
+	cp presets/paper.yaml params.yaml
+	dvc repro
+
+clean:                      ## forget the environment; data, models and results stay
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v[:2] >= (3, 11) else f"Python 3.11 is needed, {sys.executable} is {v[0]}.{v[1]}; make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/repro.done: requirements.txt constraints.txt | $(VENV)/bin/python
+	$(INSTALL) -r requirements.txt
+	touch $@
+
+$(VENV)/test.done: requirements-test.txt requirements.txt constraints.txt | $(VENV)/bin/python
+	$(INSTALL) -r requirements-test.txt
+	touch $@ $(VENV)/repro.done

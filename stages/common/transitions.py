@@ -1,0 +1,85 @@
+"""The one record that rooms exchange: one-step transitions, real or synthetic, as an .npz file."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from stages.common.files import write_arrays
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """N transitions with S observation and A action dimensions; float32 unless said.
+
+    The TD target is `rewards + discounts · Q(next_observations)`, whatever made the transition: γ for one step, γⁿ for
+    n steps, 0 where the task ended. A time limit ends the episode, not the task: there the discount stays.
+
+    Attributes:
+        observations: (N, S).
+        actions: (N, A), within [-1, 1].
+        rewards: (N,); of n steps, their discounted sum.
+        next_observations: (N, S).
+        discounts: (N,), within [0, 1].
+        episode: (N,) int32, real data only: the index of the episode; rows of one episode are consecutive and in order.
+        timeouts: (N,) bool, real data only: the episode ended here without the task ending.
+        generator: (N,) int8, synthetic data only: which independently trained generator made the row, in rising order.
+        real_fraction: (), synthetic data only: the share of each training batch that is to be real.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    next_observations: np.ndarray
+    discounts: np.ndarray
+    episode: np.ndarray | None = None
+    timeouts: np.ndarray | None = None
+    generator: np.ndarray | None = None
+    real_fraction: np.ndarray | None = None
+
+    def __post_init__(self):
+        count = len(self.observations)
+        for name, array in self.arrays().items():
+            if name != "real_fraction" and len(array) != count:
+                raise ValueError(f"{name} has {len(array)} rows, observations has {count}")
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{name} has values that are not finite")
+        if self.observations.shape != self.next_observations.shape:
+            raise ValueError(
+                f"observations {self.observations.shape}, next_observations {self.next_observations.shape}"
+            )
+        if np.abs(self.actions).max(initial=0) > 1:
+            raise ValueError(f"actions reach {np.abs(self.actions).max():g}; they must lie within [-1, 1]")
+        if self.discounts.min(initial=0) < 0 or self.discounts.max(initial=0) > 1:
+            raise ValueError("discounts must lie within [0, 1]")
+
+    def __len__(self) -> int:
+        return len(self.observations)
+
+    def held_out(self, share: float, rng: np.random.Generator) -> np.ndarray:
+        """(N,) bool: the rows of a random `share` of the episodes, at least one where the share is above 0."""
+        episodes = np.unique(self.episode)
+        count = min(int(np.ceil(share * len(episodes))), len(episodes) - 1)
+        return np.isin(self.episode, rng.choice(episodes, count, replace=False))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The fields that are present."""
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in present.items() if array is not None}
+
+    def save(self, path: Path | str):
+        write_arrays(path, self.arrays())
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Transitions":
+        """The record in `path`.
+
+        Raises:
+            SystemExit: where the file is missing or is no such record, naming it.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(**{name: file[name] for name in file.files})
+        except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+            raise SystemExit(f"{path}: not a record of transitions: {error}") from None

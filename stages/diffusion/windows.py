@@ -1,0 +1,59 @@
+"""Windows of consecutive transitions, cut from episodes; the world model's training set."""
+
+import numpy as np
+import torch
+from scipy.signal import lfilter
+
+from stages.common.transitions import Transitions
+
+
+def return_to_go(rewards: np.ndarray, episode: np.ndarray, discount: float) -> np.ndarray:
+    """(N,) float64: Σₖ γᵏ r of the rest of the trajectory, from each transition to the end of its episode.
+
+    Not of the window alone: DWM's Algorithm 17 prints that, but its target returns only make sense for the whole.
+    """
+    starts = np.flatnonzero(np.diff(episode, prepend=episode[0] - 1))
+    parts = np.split(rewards.astype(np.float64), starts[1:])
+    return np.concatenate([lfilter([1.0], [1.0, -discount], part[::-1])[::-1] for part in parts])
+
+
+def steps_left(episode: np.ndarray) -> np.ndarray:
+    """(N,): transitions from each one, itself counted, to the end of its episode."""
+    ends = np.append(np.flatnonzero(np.diff(episode)), len(episode) - 1)
+    return ends[np.searchsorted(ends, np.arange(len(episode)))] - np.arange(len(episode)) + 1
+
+
+class Windows:
+    """A window starts at every transition, also near an end of an episode: there its later steps are masked.
+
+    So terminal states are among what the model learns to imagine, and no window crosses into the next episode.
+
+    Attributes:
+        states: (N, S); actions: (N, A); returns: (N,): the conditions, return-to-go over the task's scale.
+    """
+
+    def __init__(self, data: Transitions, horizon: int, discount: float, return_scale: float, device: torch.device):
+        left = steps_left(data.episode)
+        if horizon > left.max():
+            raise SystemExit(
+                f"params.yaml: horizon = {horizon}: beyond the longest episode of the data, {left.max()} steps"
+            )
+        returns = return_to_go(data.rewards, data.episode, discount) / return_scale
+        self.horizon = horizon
+        self.states = torch.from_numpy(data.observations).to(device)
+        self.actions = torch.from_numpy(data.actions).to(device)
+        self.returns = torch.from_numpy(returns.astype(np.float32)).to(device)
+        self.left = torch.from_numpy(left).to(device)
+        steps = np.concatenate([data.rewards[:, None], data.next_observations], axis=1)
+        self.steps = torch.from_numpy(steps).to(device)  # (N, 1 + S)
+        self.offsets = torch.arange(horizon, device=device)
+
+    def __call__(self, starts: torch.Tensor):
+        """(B,) starts → steps (B, H, 1 + S), each a reward and the state after it, and which of them exist, (B, H)
+        bool.
+
+        Beyond an episode's end the last step is repeated, and marked as not existing.
+        """
+        left = self.left[starts][:, None]
+        rows = starts[:, None] + self.offsets.minimum(left - 1)
+        return self.steps[rows], self.offsets < left

@@ -1,0 +1,3 @@
+"""Room 6: the policies in the simulator. `results/<dataset>/<method>-<algorithm>.json` holds every seed's every
+episode.
+"""

@@ -1,0 +1,133 @@
+"""Learning curves and score bars, as PNG files with the same bytes for the same numbers."""
+
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from stages.common.files import atomic
+from stages.report.scores import Scores
+from stages.report.words import label
+
+matplotlib.use("Agg")  # no display is needed, and every machine draws alike
+
+INK, GREY, LINE = "#22262b", "#6b7280", "#e3e5e8"
+
+
+def style(methods: list[str]) -> dict[str, tuple]:
+    """Sets the look of every figure; label of a method → its colour, safe for colour-blind readers."""
+    rc = {
+        "font.size": 9,
+        "legend.fontsize": 9,
+        "axes.titlesize": 9,
+        "axes.labelsize": 8.5,
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 8.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 9,
+        "axes.labelcolor": GREY,
+        "axes.edgecolor": LINE,
+        "axes.titlecolor": INK,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "grid.color": LINE,
+        "grid.linewidth": 0.7,
+        "xtick.color": GREY,
+        "ytick.color": GREY,
+        "legend.frameon": False,
+        "figure.dpi": 150,
+    }
+    sns.set_theme(style="whitegrid", font="DejaVu Sans", rc=rc)
+    return dict(zip(map(label, methods), sns.color_palette("colorblind", len(methods)), strict=True))
+
+
+def labelled(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(method=frame["method"].map(label), algorithm=frame["algorithm"].map(label))
+
+
+def save(figure: Figure, path: Path, handles: list, labels: list[str]):
+    """One legend above all panels; no program version in the file, which would change its bytes."""
+    top = 1 - 0.42 / figure.get_figheight()
+    figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.005, 1), ncol=len(labels), columnspacing=1.6)
+    figure.tight_layout(rect=(0, 0, 1, top), w_pad=2, h_pad=2)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+    plt.close(figure)
+
+
+def learning_curves(curves: pd.DataFrame, scores: Scores, path: Path):
+    """A row of panels for each data set, a panel for each algorithm: mean over seeds ± a standard deviation."""
+    palette = style(scores.methods)
+    datasets = list(scores.collected)
+    shape = (len(datasets), len(scores.algorithms))
+    size = (max(3.1 * shape[1], 5.2), 2.6 * shape[0] + 0.42)
+    figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharey="row", sharex=True)
+    frame = labelled(curves)
+    for row, dataset in zip(axes, datasets, strict=True):
+        for axis, algorithm in zip(row, scores.algorithms, strict=True):
+            part = frame[(frame["dataset"] == dataset) & (frame["algorithm"] == label(algorithm))]
+            columns = {"x": "step", "y": "score", "hue": "method", "hue_order": list(palette), "palette": palette}
+            look = {
+                "marker": "o",
+                "markersize": 3.5,
+                "markeredgewidth": 0,
+                "linewidth": 1.6,
+                "err_kws": {"linewidth": 0},
+            }
+            sns.lineplot(part, **columns, **look, errorbar="sd", legend=False, ax=axis)
+            axis.axhline(scores.behaviour[dataset], color=GREY, linestyle=(0, (4, 3)), linewidth=1)
+            heading = f"{dataset}\n" if axis is row[0] else ""
+            axis.set(title=heading + label(algorithm), xlabel="training step", ylabel="normalised score")
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step / 1000:g}k" if step else "0"))
+            axis.grid(visible=False, axis="x")
+    handles = [plt.Line2D([], [], color=colour, linewidth=2) for colour in palette.values()]
+    handles.append(plt.Line2D([], [], color=GREY, linestyle=(0, (4, 3)), linewidth=1))
+    save(figure, path, handles, [*palette, "average of the data"])
+
+
+def score_bars(episodes: pd.DataFrame, scores: Scores, path: Path):
+    """A panel for each data set: a bar for each cell's mean, a point for each seed, a line for the interval."""
+    palette = style(scores.methods)
+    datasets = list(scores.collected)
+    columns = min(len(datasets), 2)
+    rows = -(-len(datasets) // columns)
+    width = 9.3
+    figure, axes = plt.subplots(rows, columns, figsize=(width, 2.8 * rows + 0.42), squeeze=False, sharey=True)
+    seeds = episodes.groupby(["dataset", "method", "algorithm", "seed"], sort=False)["score"].mean().reset_index()
+    frame = labelled(seeds)
+    columns = {"x": "algorithm", "y": "score", "hue": "method", "hue_order": list(palette), "palette": palette}
+    look = {
+        "alpha": 0.75,
+        "width": 0.72,
+        "gap": 0.08,
+        "saturation": 1,
+        "linewidth": 0,
+        "errorbar": None,
+        "legend": False,
+    }
+    for axis, dataset in zip(axes.flat, datasets, strict=False):
+        part = frame[frame["dataset"] == dataset]
+        sns.barplot(part, **columns, **look, order=list(map(label, scores.algorithms)), ax=axis)
+        for method, container in zip(scores.methods, list(axis.containers), strict=True):
+            for algorithm, bar in zip(scores.algorithms, container, strict=True):
+                cell = scores.cells[dataset, method, algorithm]
+                place = [bar.get_x() + 0.35 * bar.get_width()] * len(cell.values)
+                axis.scatter(place, cell.values, s=9, color=INK, alpha=0.6, linewidth=0, zorder=5)
+                if cell.low is not None:
+                    axis.vlines(
+                        bar.get_x() + 0.6 * bar.get_width(), cell.low, cell.high, color=INK, linewidth=1.6, zorder=5
+                    )
+        axis.axhline(scores.behaviour[dataset], color=GREY, linestyle=(0, (4, 3)), linewidth=1)
+        axis.set(title=dataset, xlabel="", ylabel="normalised score")
+        axis.grid(visible=False, axis="x")
+    for axis in axes.flat[len(datasets) :]:
+        axis.remove()
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour, alpha=0.75, linewidth=0) for colour in palette.values()]
+    handles.append(plt.Line2D([], [], color=GREY, linestyle=(0, (4, 3)), linewidth=1))
+    save(figure, path, handles, [*palette, "average of the data"])

@@ -1,0 +1,115 @@
+"""What the numbers say, in sentences made from them: the headline, and the notes under the tables."""
+
+from stages.report.scores import Scores
+from stages.report.statistics import FEWEST_SEEDS, Estimate, average, difference, units
+from stages.report.words import bracket, label, listed, number, percent, plural, sentence
+
+SOURCES = {"local": "Locally collected data, not D4RL's files.", "d4rl": "D4RL v2 files."}
+
+
+def subject(scores: Scores) -> str | None:
+    """The method that the headline is about: DAWM, or the first that is not the real data alone."""
+    others = [method for method in scores.methods if method != "real"]
+    return "dawm" if "dawm" in others else next(iter(others), None)
+
+
+def overall(scores: Scores, method: str) -> Estimate:
+    """The average over algorithms, and over data sets where there are several."""
+    parts = [scores.cells[scores.datasets[-1], method, algorithm] for algorithm in scores.algorithms]
+    return average(parts, scores.confidence)
+
+
+def overlap(first: Estimate, second: Estimate, confidence: float) -> str:
+    if first.overlaps(second) is None:
+        return "with too few seeds for intervals"
+    return f"and the {percent(confidence)} intervals {'overlap' if first.overlaps(second) else 'do not overlap'}"
+
+
+def scope(scores: Scores) -> str:
+    """What an overall score is averaged over."""
+    datasets = list(scores.collected)
+    over = datasets[0] if len(datasets) == 1 else f"{len(datasets)} data sets"
+    mean = "" if len(scores.algorithms) == 1 and len(datasets) == 1 else "averaged over "
+    return f"{mean}{listed(map(label, scores.algorithms))} on {over}"
+
+
+def headline(scores: Scores) -> tuple[str, str]:
+    """One sentence on who did better and by how much, in the same words whoever it is; and a line that qualifies it."""
+    method = subject(scores)
+    if method is None or "real" not in scores.methods:
+        means = {name: overall(scores, name) for name in scores.methods}
+        best = max(means, key=lambda name: means[name].mean)
+        without = "Without real data alone in the grid there is no difference to report."
+        title = f"{sentence(label(best))} scores {number(means[best].mean)}, the most of {plural(len(means), 'method')}"
+        return title, f"{sentence(scope(scores))}. {without}"
+    ours, real = overall(scores, method), overall(scores, "real")
+    gain = difference(ours, real, scores.confidence)
+    word = "more" if round(gain.mean, 1) >= 0 else "less"
+    points = f"{number(abs(gain.mean))} points {word} than real data alone"
+    numbers = [
+        f"{label(name)} {number(est.mean)} {bracket(est)}".strip() for name, est in ((method, ours), ("real", real))
+    ]
+    line = f"{sentence(scope(scores))}: {listed(numbers)}."
+    return f"{sentence(label(method))} scores {points}, {overlap(ours, real, scores.confidence)}", line
+
+
+def verdict(gain: Estimate) -> str:
+    """Whether a difference's interval leaves room for none."""
+    if gain.excludes_zero is None:
+        return "too few seeds for an interval"
+    return "interval excludes 0" if gain.excludes_zero else "interval includes 0"
+
+
+def counts(values, noun: str) -> str:
+    values = sorted(set(values))
+    return listed(f"{value:,}" for value in values) + f" {noun}" + ("" if values == [1] else "s")
+
+
+def interval_notes(scores: Scores, seeds: int, resamples: int) -> list[str]:
+    """How the intervals were made and what they leave out."""
+    if seeds < FEWEST_SEEDS:
+        return [f"No interval: {plural(seeds, 'seed')}, and an interval takes {FEWEST_SEEDS}."]
+    kind = f"{percent(scores.confidence)} interval of the mean over seeds"
+    found = [
+        f"Brackets: {kind}, percentile bootstrap, {resamples:,} resamples; with few seeds, narrower than its name."
+    ]
+    clustered, single = [], []
+    for method in scores.methods:
+        generators = [
+            [seed["generator"] for seed in cell["seeds"]]
+            for content in scores.collected.values()
+            for cell in content["cells"]
+            if cell["method"] == method
+        ]
+        if any(None not in clusters for clusters in generators):
+            several = all(units(seeds, clusters)[1] for clusters in generators)
+            (clustered if several else single).append(label(method))
+    if clustered:
+        shared = "policies that share a generator are not independent: generators are resampled, then seeds in each."
+        found.append(f"{listed(clustered)}: {shared}")
+    if single:
+        alone = "the interval covers the policies' chance only, not the generator's."
+        found.append(f"{listed(single)}: all policies learned from one generator, so {alone}")
+    return found
+
+
+def source(scores: Scores) -> str:
+    """Whose data these are."""
+    names = {content["data"]["source"] for content in scores.collected.values()}
+    return " ".join(SOURCES[name] for name in sorted(names))
+
+
+def notes(scores: Scores, resamples: int) -> list[str]:
+    """The sentences under the score table."""
+    cells = [cell for content in scores.collected.values() for cell in content["cells"]]
+    seeds = len(cells[0]["seeds"])
+    episodes = counts((len(seed["scores"]) for cell in cells for seed in cell["seeds"]), "episode")
+    environments = listed(sorted({cell["environment"] for cell in cells}))
+    deviation = ", mean ± sample standard deviation (n−1) over seeds" if seeds > 1 else ""
+    return [
+        source(scores),
+        f"Normalised score: 0 is D4RL's random policy, 100 its expert{deviation}.",
+        f"{plural(seeds, 'seed')}, {episodes} each, in {environments}; last checkpoint, deterministic policy.",
+        *interval_notes(scores, seeds, resamples),
+        "Behaviour: the average score of the data's own episodes.",
+    ]

@@ -1,0 +1,81 @@
+"""What tests share: the project's parameters made tiny, and small data sets with known answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from stages.common.params import Params
+from stages.common.transitions import Transitions
+from stages.data.local import collect
+
+ROOT = Path(__file__).parents[1]
+
+TINY = {
+    "threads": 1,
+    "seeds": 2,
+    "horizon": 3,
+    "data": {"transitions": 2000},
+    "diffusion": {"mlp": {"width": 32, "blocks": 1}, "steps": 200, "batch": 64},
+    "sampler": {"steps": 2},
+    "idm": {"hidden": [32], "steps": 60, "batch": 64},
+    "augment": {"transitions": 500, "batch": 64, "margin": 10.0, "max_drop": 1.0},
+    "policy": {"hidden": [16, 16], "steps": 40, "batch": 32, "snapshots": 2},
+    "evaluate": {"episodes": 2, "curve_episodes": 1},
+    "report": {"resamples": 200},
+}
+
+
+def overlaid(base: dict, changes: dict) -> dict:
+    return {
+        **base,
+        **{key: overlaid(base[key], value) if isinstance(value, dict) else value for key, value in changes.items()},
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_params() -> dict:
+    """The default params.yaml, shrunk until a whole run takes seconds."""
+    return overlaid(yaml.safe_load((ROOT / "params.yaml").read_text()), TINY)
+
+
+@pytest.fixture(scope="session")
+def params(tiny_params) -> Params:
+    return Params.model_validate(tiny_params)
+
+
+@pytest.fixture
+def device() -> torch.device:
+    return torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def episodes() -> Transitions:
+    """40 episodes of 3 to 12 steps in a linear system: s' = s + 0.1 B a, r = s₀; every other one ends in a terminal."""
+    rng = np.random.default_rng(0)
+    b = np.array([[1.0, 0.5], [0.0, 1.0], [-1.0, 0.3]], dtype=np.float32)
+    rows = []
+    for episode in range(40):
+        state, length = rng.standard_normal(3).astype(np.float32), int(rng.integers(3, 13))
+        for k in range(length):
+            action = rng.uniform(-1, 1, 2).astype(np.float32)
+            following = state + 0.1 * b @ action
+            last, terminal = k == length - 1, k == length - 1 and episode % 2 == 0
+            rows.append((state, action, state[0], following, 0.0 if terminal else 0.99, episode, last and not terminal))
+            state = following
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    types = [np.float32] * 5 + [np.int32, bool]
+    return Transitions(*(column.astype(kind) for column, kind in zip(columns, types, strict=True)))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def collected_hopper() -> Transitions:
+    """A thousand real transitions, from the simulator."""
+    return collect("hopper-medium-replay", 1000, 0.99)

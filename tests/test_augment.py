@@ -1,0 +1,117 @@
+"""Which imagined steps become transitions, by hand; and the whole of generation on models made for the test."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from stages.augment.complete import Bounds, complete
+from stages.augment.generate import generate, imagined
+from stages.common.tasks import TASKS, task_of
+from stages.diffusion.world_model import WorldModel
+from stages.idm.model import InverseDynamics
+
+
+class Line:
+    """States on a line, believable up to 10; healthy above 0."""
+
+    def believable(self, rewards, states):
+        return (np.abs(states[..., 0]) <= 10) & np.isfinite(rewards)
+
+
+def windows(*paths):
+    states = np.array(paths, dtype=np.float32)[..., None]
+    horizon = states.shape[1] - 1
+    actions = np.tile(np.arange(horizon, dtype=np.float32)[:, None] / 10, (len(states), 1, 1))
+    return states, actions, np.tile(np.arange(horizon, dtype=np.float32), (len(states), 1))
+
+
+def healthy(states):
+    return states[..., 0] > 0
+
+
+def test_what_follows_a_terminal_or_an_unbelievable_step_is_not_kept():
+    states, actions, rewards = windows([1, 2, 3, 4], [1, 2, -1, 3], [1, 99, 2, 3], [1, 2, -1, 99], [1, -1, 99, 3])
+    kept, counts = complete(states, actions, rewards, 0.9, healthy, Line())
+    assert kept["observations"][:, 0].tolist() == [1, 2, 3, 1, 2, 1, 2, 1]
+    assert kept["next_observations"][:, 0].tolist() == [2, 3, 4, 2, -1, 2, -1, -1]
+    np.testing.assert_allclose(kept["discounts"], [0.9, 0.9, 0.9, 0.9, 0, 0.9, 0, 0])
+    np.testing.assert_allclose(kept["rewards"], [0, 1, 2, 0, 1, 0, 1, 0])
+    np.testing.assert_allclose(kept["actions"][:, 0], [0, 0.1, 0.2, 0, 0.1, 0, 0.1, 0])
+    assert counts == {"kept": 8, "dropped": 3, "after_terminal": 4}
+
+
+def test_nan_is_never_kept():
+    states, actions, rewards = windows([1, 2, 3])
+    rewards[0, 0] = np.nan
+    _, counts = complete(states, actions, rewards, 0.9, healthy, Line())
+    assert counts == {"kept": 0, "dropped": 2, "after_terminal": 0}
+
+
+def test_bounds_are_the_data_s_box_and_a_margin(episodes):
+    bounds = Bounds(episodes, 0.5)
+    low = np.minimum(episodes.observations, episodes.next_observations).min(0)
+    high = np.maximum(episodes.observations, episodes.next_observations).max(0)
+    edge = high + 0.5 * (high - low)
+    for factor, inside in [(0.999, True), (1.001, False)]:
+        assert bounds.believable(np.zeros((1, 1), np.float32), (edge * factor)[None, None])[0, 0] == inside
+    assert not bounds.believable(np.full((1, 1), np.nan), low[None, None])[0, 0]
+
+
+def test_an_environment_s_own_rule_ends_an_episode():
+    standing = np.array([1.2, 0.0] + [0.0] * 9)
+    hopper = TASKS["hopper"].healthy
+    assert hopper(standing)
+    assert not hopper(np.r_[0.69, standing[1:]])
+    assert not hopper(np.r_[1.2, -0.21, standing[2:]])
+    assert not hopper(np.r_[standing[:10], 101])
+    walker = TASKS["walker2d"].healthy
+    assert walker(standing)
+    assert not walker(np.r_[2.01, standing[1:]])
+    assert not walker(np.r_[1.2, 1.01, standing[2:]])
+    assert TASKS["halfcheetah"].healthy(np.full((2, 17), 1e3)).all()
+
+
+@pytest.fixture
+def models(params, episodes):
+    torch.manual_seed(0)
+    model, inverse = WorldModel(3, 2, 3, params.diffusion).eval(), InverseDynamics(3, 2, [8]).eval()
+    windows = np.concatenate([episodes.rewards[:, None], episodes.next_observations], axis=1)
+    model.normalizer.fit(torch.from_numpy(windows))
+    return model, inverse
+
+
+def test_the_first_action_is_real_and_the_others_are_inferred_between_imagined_states(params, models):
+    states, actions = torch.randn(6, 3), torch.rand(6, 2)
+    found, acted, rewards = imagined(*models, states, actions, 0.5, params.sampler, torch.Generator().manual_seed(0))
+    assert found.shape == (6, 4, 3)
+    assert rewards.shape == (6, 3)
+    np.testing.assert_array_equal(found[:, 0], states)
+    np.testing.assert_array_equal(acted[:, 0], actions)
+    for h in (1, 2):
+        expected = models[1].infer(torch.from_numpy(found[:, h]), torch.from_numpy(found[:, h + 1]))
+        np.testing.assert_allclose(acted[:, h], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_generation_keeps_as_many_as_asked_and_counts_what_it_saw(params, episodes, models, device):
+    task = replace(task_of("halfcheetah-medium"), healthy=lambda states: states[..., 0] > -1)
+    made, counts = generate(episodes, "halfcheetah-medium", task, 0, *models, params, device)
+    assert len(made["rewards"]) == params.augment.transitions
+    assert counts["kept"] + counts["dropped"] + counts["after_terminal"] == 3 * counts["windows"]
+    ended = made["next_observations"][:, 0] <= -1
+    assert ended.any()
+    np.testing.assert_array_equal(made["discounts"] == 0, ended)
+    again, _ = generate(episodes, "halfcheetah-medium", task, 0, *models, params, device)
+    other, _ = generate(episodes, "halfcheetah-medium", task, 1, *models, params, device)
+    assert all(np.array_equal(made[name], again[name]) for name in made)
+    assert not np.array_equal(made["rewards"], other["rewards"])
+
+
+def test_too_many_dropped_ends_the_stage_with_the_figures(params, episodes, models, device):
+    strict = params.model_copy(update={"augment": params.augment.model_copy(update={"margin": 0.1, "max_drop": 0.01})})
+    models[0].normalizer.mean += 100
+    with pytest.raises(
+        SystemExit, match=r"augment hopper-medium generator 0: dropped [\d,]+ of [\d,]+ .* augment.max_drop = 0.01"
+    ):
+        generate(episodes, "hopper-medium", task_of("halfcheetah-medium"), 0, *models, strict, device)

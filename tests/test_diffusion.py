@@ -1,0 +1,222 @@
+"""The world model's mathematics on problems with a known answer."""
+
+import math
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from stages.common.params import Diffusion
+from stages.diffusion import world_model
+from stages.diffusion.guidance import guided
+from stages.diffusion.normalizers import Cdf, Standard
+from stages.diffusion.process import Ddpm, Edm, process
+from stages.diffusion.samplers import ancestral, deterministic
+from stages.diffusion.train import train
+from stages.diffusion.world_model import WorldModel
+
+EDM = SimpleNamespace(sigma_min=0.002, sigma_max=80.0, sigma_data=0.7, rho=7.0, log_mean=-1.2, log_std=1.2)
+MEAN, STD = 1.5, 0.7
+
+
+def gaussian(x, sigma):
+    """The exact denoiser of data ~ N(MEAN, STD²): the posterior mean of x given x + σ ε."""
+    return (STD**2 * x + sigma**2 * MEAN) / (STD**2 + sigma**2)
+
+
+def test_the_cosine_schedule_is_its_closed_form():
+    levels = 40
+    table = Ddpm(SimpleNamespace(levels=levels)).table.double()
+
+    def f(t):
+        return math.cos((t / levels + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    for t in range(levels - 1):  # the last step's β is clipped at 0.999
+        alpha_bar = f(t + 1) / f(0)
+        assert table[t].item() == pytest.approx(math.sqrt((1 - alpha_bar) / alpha_bar), rel=1e-4)
+
+
+@pytest.mark.parametrize("levels", [5, 40])
+def test_many_small_noisings_are_one_large_one(levels):
+    """x_k = √(1 - β) x_{k-1} + √β ε, step by step, has the mean and variance that σ stands for."""
+    table = Ddpm(SimpleNamespace(levels=levels)).table
+    x = torch.full((200_000,), 2.0, dtype=torch.float64)
+    stream, alpha_bar = torch.Generator().manual_seed(0), 1.0
+    for k in range(levels - 1):
+        new = 1 / (1 + table[k].double() ** 2).item()
+        beta, alpha_bar = 1 - new / alpha_bar, new
+        x = math.sqrt(1 - beta) * x + math.sqrt(beta) * torch.randn(x.shape, generator=stream, dtype=torch.float64)
+        scale = math.sqrt(alpha_bar)
+        assert x.mean().item() == pytest.approx(2 * scale, abs=0.01)
+        assert x.var().item() == pytest.approx(scale**2 * table[k].item() ** 2, abs=0.01)
+
+
+def test_noise_levels_fall_to_zero_at_equal_strides():
+    ddpm = Ddpm(SimpleNamespace(levels=5))
+    assert ddpm.sigmas(3).tolist() == [*ddpm.table[[4, 2, 0]].tolist(), 0.0]
+    edm = Edm(EDM).sigmas(6)
+    assert edm[0].item() == pytest.approx(80)
+    assert edm[-2].item() == pytest.approx(0.002)
+    assert (edm.diff() < 0).all()
+    with pytest.raises(SystemExit, match=r"sampler.steps = 6"):
+        ddpm.sigmas(6)
+
+
+def std_after(sampler, sigmas) -> float:
+    """The standard deviation of a Gaussian under the exact denoiser, step by step: each step is linear in x."""
+    variance = sigmas[0] ** 2 + STD**2
+    for now, after in pairwise(sigmas):
+        kept = after / now if sampler is deterministic else (after / now) ** 2
+        added = 0 if sampler is deterministic else after**2 * (1 - kept)
+        variance = (kept + (1 - kept) * STD**2 / (STD**2 + now**2)) ** 2 * variance + added
+    return variance.sqrt().item()
+
+
+@pytest.mark.parametrize("sampler", [deterministic, ancestral])
+@pytest.mark.parametrize("kind", [Edm(EDM), Ddpm(SimpleNamespace(levels=400))], ids=["edm", "ddpm"])
+def test_samplers_return_the_gaussian_that_the_exact_denoiser_knows(kind, sampler):
+    count = 40_000
+    for steps in (10, 100):
+        sigmas = kind.sigmas(steps).double()
+        noises = torch.randn(steps + 1, count, generator=torch.Generator().manual_seed(steps), dtype=torch.float64)
+        x = sampler(gaussian, MEAN + torch.sqrt(sigmas[0] ** 2 + STD**2) * noises[0], sigmas, noises[1:])
+        assert x.mean().item() == pytest.approx(MEAN, abs=4 * STD / math.sqrt(count))
+        assert x.std().item() == pytest.approx(std_after(sampler, sigmas), rel=4 / math.sqrt(2 * count))
+    errors = [abs(std_after(sampler, kind.sigmas(steps).double()) - STD) for steps in (50, 100, 200, 400)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.02 * STD
+
+
+def test_the_deterministic_sampler_is_ddim_in_its_own_notation():
+    ddpm = Ddpm(SimpleNamespace(levels=10))
+    sigmas = ddpm.sigmas(10).double()
+    x = torch.linspace(-3, 3, 7, dtype=torch.float64) * sigmas[0]
+    alpha_bar = 1 / (1 + sigmas**2)
+    z = x * alpha_bar[0].sqrt()
+    for k in range(10):  # Song et al. 2021, eq. 12
+        clean = gaussian(z / alpha_bar[k].sqrt(), sigmas[k])
+        noise = (z - alpha_bar[k].sqrt() * clean) / (1 - alpha_bar[k]).sqrt()
+        z = alpha_bar[k + 1].sqrt() * clean + (1 - alpha_bar[k + 1]).sqrt() * noise
+    torch.testing.assert_close(deterministic(gaussian, x, sigmas), z, rtol=1e-10, atol=1e-10)
+
+
+def test_the_ancestral_step_is_ddpm_s_posterior_in_its_own_notation():
+    now, after, x, clean, noise = (torch.tensor(value, dtype=torch.float64) for value in (3.0, 1.2, 2.5, 0.4, -0.7))
+    a, b = 1 / (1 + now**2), 1 / (1 + after**2)  # ᾱ_t, ᾱ_{t-1}
+    beta = 1 - a / b
+    mean = b.sqrt() * beta / (1 - a) * clean + (a / b).sqrt() * (1 - b) / (1 - a) * (
+        x * a.sqrt()
+    )  # Ho et al. 2020, eq. 7
+    expected = (mean + (beta * (1 - b) / (1 - a)).sqrt() * noise) / b.sqrt()
+    found = ancestral(lambda x, sigma: clean, x, torch.stack([now, after]), noise[None])
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+def test_guidance_moves_along_the_line_from_unconditional_to_conditional():
+    def denoise(x, sigma, with_condition):
+        return x + (2.0 if with_condition else 0.5)
+
+    x = torch.zeros(3)
+    for weight, expected in [(0, 0.5), (1, 2.0), (1.2, 2.3), (3, 5.0)]:
+        torch.testing.assert_close(guided(denoise, weight)(x, 1.0), torch.full((3,), expected))
+
+
+def test_a_trained_ddpm_weighs_errors_as_the_noise_s_own():
+    """1/σ² times the error of the clean estimate is the error of the noise: DDPM's simple loss."""
+    ddpm = Ddpm(SimpleNamespace(levels=5))
+    sigma, noise, guess = torch.tensor([1.7]), torch.randn(1, 4, 3), torch.randn(1, 4, 3)
+    clean = torch.randn(1, 4, 3)
+    estimate = ddpm.denoise(lambda x, level, condition: guess, clean + sigma * noise, sigma, None)
+    torch.testing.assert_close(ddpm.weight(sigma) * (estimate - clean) ** 2, (guess - noise) ** 2, rtol=1e-4, atol=1e-5)
+
+
+def test_normalizers_invert_and_flatten():
+    x = torch.cat([torch.randn(5000, 1).exp(), torch.randint(0, 2, (5000, 1)).float()], dim=1)
+    for normalizer in (Standard(2), Cdf(2)):
+        normalizer.fit(x)
+        z = normalizer(x.view(50, 100, 2))
+        assert z.shape == (50, 100, 2)
+        torch.testing.assert_close(normalizer.inverse(z), x.view(50, 100, 2), rtol=1e-3, atol=1e-3)
+    flat = normalizer(x)[:, 0].sort().values  # through its own distribution function a log-normal becomes uniform
+    torch.testing.assert_close(flat, torch.linspace(-1, 1, 5000), rtol=0, atol=0.005)
+    outside = torch.tensor([[100.0, 0.0]])
+    torch.testing.assert_close(normalizer.inverse(normalizer(outside)), outside, rtol=1e-3, atol=1e-3)
+
+
+def config(params, **changes) -> Diffusion:
+    return params.diffusion.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("network", ["mlp", "unet"])
+@pytest.mark.parametrize("horizon", [1, 2, 5, 7, 8, 32])
+def test_any_horizon_fits_and_each_condition_matters(params, network, horizon):
+    small = params.diffusion.unet.model_copy(update={"width": 16, "multipliers": [1, 2, 2], "embedding": 8})
+    torch.manual_seed(0)
+    model = WorldModel(4, 2, horizon, config(params, network=network, unet=small))
+    x, level = torch.randn(3, horizon, 5), torch.zeros(3)
+    given = {"states": torch.randn(3, 4), "actions": torch.randn(3, 2), "returns": torch.randn(3)}
+    out = model.network(x, level, model.condition(**given))
+    assert out.shape == x.shape
+    for name, value in given.items():
+        assert not torch.allclose(out, model.network(x, level, model.condition(**{**given, name: value + 1})))
+    assert not torch.allclose(out, model.network(x, level + 1, model.condition(**given)))
+
+    hidden = [
+        model.condition(**{**given, "returns": returns}, returns_known=torch.zeros(3)) for returns in torch.randn(2, 3)
+    ]
+    torch.testing.assert_close(*(model.network(x, level, condition) for condition in hidden))
+
+
+def test_steps_that_do_not_exist_are_not_in_the_loss(params):
+    torch.manual_seed(0)
+    model = WorldModel(3, 2, 4, config(params))
+    condition = model.condition(torch.randn(2, 3), torch.randn(2, 2), torch.randn(2))
+    steps, noise = torch.randn(2, 4, 4), torch.randn(2, 4, 4)
+    exists = torch.tensor([[True, True, False, False], [True] * 4])
+    draws = torch.zeros(2), torch.zeros(2)
+    sigma = model.process.draw(*draws)
+    clean = model.process.denoise(model.network, steps + sigma[0] * noise, sigma, condition)
+    errors = [((clean[b, h] - steps[b, h]) ** 2).mean() for b in range(2) for h in range(4) if exists[b, h]]
+    expected = model.process.weight(sigma)[0] * sum(errors) / 6
+    torch.testing.assert_close(model.loss(steps, exists, condition, *draws, noise), expected)
+
+
+@pytest.mark.parametrize("kind", ["edm", "ddpm"])
+def test_a_trained_model_knows_a_linear_system(params, episodes, device, kind):
+    """s' = s + 0.1 B a and r = s₀ exactly: the first imagined step must find both, from state and action alone."""
+    settings = {
+        "steps": 1500,
+        "batch": 256,
+        "learning_rate": 3e-3,
+        "mlp": params.diffusion.mlp.model_copy(update={"width": 96}),
+    }
+    ddpm = params.diffusion.ddpm.model_copy(update={"levels": 20})
+    diffusion = config(params, process=kind, ddpm=ddpm, **settings)
+    model, losses = train(
+        episodes, "hopper-medium", 0, params.model_copy(update={"horizon": 2, "diffusion": diffusion}), device
+    )
+    assert losses["training_loss"] > 0
+    states, actions = torch.from_numpy(episodes.observations), torch.from_numpy(episodes.actions)
+    sampler = params.sampler.model_copy(update={"steps": 16, "guidance": 1.0})
+    rewards, following = model.imagine(
+        states, actions, torch.zeros(len(states)), sampler, torch.Generator().manual_seed(0)
+    )
+    real = torch.from_numpy(episodes.next_observations)
+    assert (following[:, 0] - real).abs().median() < 0.1 * real.std()
+    assert (rewards[:, 0] - torch.from_numpy(episodes.rewards)).abs().median() < 0.1 * real.std()
+
+
+def test_saved_models_imagine_the_same(params, tmp_path, device):
+    torch.manual_seed(1)
+    models = [WorldModel(3, 2, 4, config(params)) for _ in range(2)]
+    world_model.save(models, tmp_path / "m.safetensors")
+    given = torch.randn(5, 3), torch.randn(5, 2), torch.randn(5)
+    for before, after in zip(models, world_model.load(tmp_path / "m.safetensors", device), strict=True):
+        a, b = (m.eval().imagine(*given, params.sampler, torch.Generator().manual_seed(3)) for m in (before, after))
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_process_follows_the_parameters(params):
+    assert isinstance(process(config(params, process="edm")), Edm)
+    assert isinstance(process(config(params, process="ddpm")), Ddpm)

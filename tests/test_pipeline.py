@@ -1,0 +1,264 @@
+"""The pipeline as DVC sees it: declared code and parameters, the presets, and real runs of a tiny configuration."""
+
+import ast
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from stages.common.params import Params, shelf
+from tests.conftest import ROOT
+
+STAGES = list(Repo(str(ROOT)).index.stages)  # the grid, expanded by DVC itself
+
+
+def module_file(name: str) -> Path | None:
+    path = ROOT / name.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()), None)
+
+
+def closure(files: set[Path]) -> set[Path]:
+    """The files, and all of the project's that they import, directly or not."""
+    found, todo = set(), set(files)
+    while todo:
+        file = todo.pop()
+        found.add(file)
+        names = {".".join(file.relative_to(ROOT).parts[:depth]) for depth in range(1, len(file.relative_to(ROOT).parts))}
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        todo |= {path for name in names if name.startswith("stages.") and (path := module_file(name))} - found
+    return found
+
+
+def entry(command: str) -> set[Path]:
+    """The module that a stage runs, and the shelf's file that its command names."""
+    module = command.split()[2]
+    package = ROOT / module.replace(".", "/") / "__main__.py"
+    files = {package if package.exists() else module_file(module)}
+    if algorithm := re.search(r"--algorithm (\S+)", command):
+        if module == "stages.policy":
+            files |= {ROOT / f"stages/algorithms/{algorithm[1]}.py", ROOT / "stages/algorithms/__init__.py"}
+    return files
+
+
+def reads(command: str) -> set[str]:
+    """The root keys that the stage's code says it reads."""
+    file = next(file for file in entry(command) if "READS" in file.read_text() or "__main__" in file.name)
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "READS":
+            algorithm = re.search(r"--algorithm (\S+)", command)
+            return {key.format(algorithm=algorithm and algorithm[1]) for key in ast.literal_eval(node.value)}
+    return set()
+
+
+def test_every_stage_declares_the_code_that_it_runs():
+    assert len(STAGES) >= 20
+    undeclared = {
+        (stage.addressing, str(file.relative_to(ROOT)))
+        for stage in STAGES
+        for file in closure(entry(stage.cmd))
+        if not {file, *file.parents} & {ROOT / dep.def_path for dep in stage.deps}
+        if file != ROOT / "stages/__init__.py"  # a package's docstring and one setting of threads
+    }
+    assert not undeclared
+
+
+def test_every_stage_declares_the_parameters_that_it_reads():
+    for stage in STAGES:
+        declared = {key for dep in stage.deps for key in getattr(dep, "params", None) or ()}
+        if "params.yaml" in {dep.def_path for dep in stage.deps if not getattr(dep, "params", None)}:
+            assert stage.name in ("check", "report")  # these read all of it, and depend on the file itself
+            assert not declared
+        else:
+            assert declared == reads(stage.cmd), stage.addressing
+
+
+def test_code_sees_only_the_parameters_that_its_stage_declares():
+    from stages.common.params import load
+
+    assert vars(load("horizon")).keys() == {"horizon"}
+
+
+def test_rooms_import_downwards_only():
+    rooms = ["common", "data", "diffusion", "idm", "augment", "policy", "algorithms", "evaluate", "report"]
+    for number, room in enumerate(rooms):
+        for file in (ROOT / "stages" / room).rglob("*.py"):
+            for found in re.findall(r"^\s*(?:from|import) stages\.(\w+)", file.read_text(), re.MULTILINE):
+                assert rooms.index(found) <= number, f"{file} imports {found}"
+
+
+@pytest.mark.parametrize("path", ["params.yaml", "presets/paper.yaml"])
+def test_presets_are_valid_and_every_number_is_a_number(path):
+    content = yaml.safe_load((ROOT / path).read_text())
+    Params.model_validate(content)
+
+    def strings(node):
+        if isinstance(node, dict | list):
+            for child in node.values() if isinstance(node, dict) else node:
+                yield from strings(child)
+        elif isinstance(node, str):
+            yield node
+
+    assert not [text for text in strings(content) if re.fullmatch(r"[-+.\deE]+", text)]  # YAML reads 3e-4 as a string
+
+
+def test_presets_have_the_same_keys():
+    def keys(node, prefix=""):
+        for key, value in node.items():
+            yield prefix + key
+            if isinstance(value, dict):
+                yield from keys(value, f"{prefix}{key}.")
+
+    small, paper = (yaml.safe_load((ROOT / path).read_text()) for path in ("params.yaml", "presets/paper.yaml"))
+    assert list(keys(small)) == list(keys(paper))
+    assert len(paper["datasets"]) == 9
+
+
+# Real runs, in a copy of the project with a tiny params.yaml.
+
+
+def run(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(folder.parent / "site-cache"),
+    }
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def executed(done: subprocess.CompletedProcess) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", done.stdout))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tiny_params) -> Path:
+    """A clone of the work tree, committed, with tiny parameters and every stage run once."""
+    folder = tmp_path_factory.mktemp("clone") / "project"
+    listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard").stdout.split("\n")
+    for name in filter(None, listed):
+        if (ROOT / name).is_file() and not name.startswith(("results/", "reports/", "dvc.lock")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params, sort_keys=False))
+    run(folder, "git", "init", "-q")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "tiny")
+    done = run(folder, "dvc", "repro")
+    assert len(executed(done)) == len(STAGES)
+    return folder
+
+
+def digest(folder: Path) -> dict[str, bytes]:
+    files = [file for place in ("results", "reports") for file in (folder / place).rglob("*") if file.is_file()]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files if "timings" not in file.parts}
+
+
+def test_a_run_leaves_scores_tables_and_a_page(project):
+    rows = (project / "results/scores.csv").read_text().splitlines()
+    assert rows[0] == "dataset,method,algorithm,seed,generator,episode,return,score"
+    assert len(rows) - 1 == 2 * 3 * 2 * 2  # methods, algorithms, seeds, episodes
+    page = (project / "reports/index.html").read_text()
+    assert all(word in page for word in ("hopper-medium-replay", "TD3+BC", "IQL", "BC", "DAWM", "horizon"))
+    assert "hopper-medium-replay" in (project / "reports/tables/scores.tex").read_text()
+
+
+def test_a_second_run_does_nothing(project):
+    assert not executed(run(project, "dvc", "repro"))
+
+
+def test_a_fresh_run_gives_the_same_bytes(project, tmp_path):
+    before = digest(project)
+    clone = tmp_path / "again"
+    run(tmp_path, "git", "clone", "-q", str(project), str(clone))
+    done = run(clone, "dvc", "repro")
+    assert len(executed(done)) == len(STAGES)
+    after = digest(clone)
+    assert before.keys() == after.keys()
+    assert not [name for name in before if before[name] != after[name]]
+
+
+def test_another_horizon_retrains_what_depends_on_it_and_no_real_cell(project):
+    before = digest(project)
+    done = run(project, "dvc", "exp", "run", "-S", "horizon=7")
+    ran = executed(done)
+    cells = {f"{phase}@hopper-medium-replay-dawm-{algorithm}" for phase in ("policy", "evaluate") for algorithm in shelf("algorithms")}
+    others = {f"{phase}@hopper-medium-replay" for phase in ("diffusion", "augment", "collect")}
+    assert ran == {"check", "report"} | cells | others
+    after = digest(project)
+    changed = {name for name in before if before[name] != after[name]}
+    assert not [name for name in changed if "/real-" in name]
+    assert "results/hopper-medium-replay/dawm-td3bc.json" in changed
+    difference = run(project, "dvc", "metrics", "diff", "--json").stdout
+    assert "td3bc" in difference
+    assert "horizon" in run(project, "dvc", "exp", "show", "--csv").stdout.splitlines()[0]
+    assert "horizon: 7" in (project / "params.yaml").read_text()
+    run(project, "git", "checkout", "-q", ".")
+    run(project, "dvc", "checkout", "-q")
+    assert digest(project) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("horizon=0", "params.yaml: horizon = 0: "),
+        ("horizon=1001", "params.yaml: horizon = 1001: "),
+        ("real_fraction=1.5", "params.yaml: real_fraction = 1.5: "),
+        ("policy.steps=-1", "params.yaml: policy.steps = -1: "),
+        ("datasets=[hopper-easy]", "params.yaml: datasets.0 = 'hopper-easy': is not known; allowed: (hopper|"),
+        ("methods=[real,magic]", "params.yaml: methods.1 = 'magic': is not known; allowed: real, dawm"),
+        ("algorithms=[sac]", "params.yaml: algorithms.0 = 'sac': is not known; allowed: bc, iql, td3bc"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_work(project, setting, line):
+    done = run(project, "dvc", "exp", "run", "-S", setting, check=False)
+    run(project, "git", "checkout", "-q", ".")
+    assert done.returncode != 0
+    assert executed(done) == {"check"}
+    told = [row for row in (done.stdout + done.stderr).splitlines() if row.startswith("params.yaml: ")]
+    assert len(told) == 1
+    assert told[0].startswith(line)
+
+
+def test_a_killed_stage_leaves_nothing_that_the_next_run_trusts(project):
+    target, model = "policy@hopper-medium-replay-dawm-td3bc", project / "models/hopper-medium-replay/dawm-td3bc.safetensors"
+    before = model.read_bytes()
+    long = (project / "params.yaml").read_text().replace("snapshots: 2", "snapshots: 3")
+    (project / "params.yaml").write_text(re.sub(r"(policy:\n(?:  .*\n)*?  steps: )\d+", r"\g<1>100000000", long))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        ["dvc", "repro", "-s", target], cwd=project, env=environment, start_new_session=True, stdout=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while model.exists() and time.monotonic() < deadline:  # DVC removes the old output before it starts the stage
+        time.sleep(0.1)
+    time.sleep(5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not model.exists()
+    assert not list(model.parent.glob(".*.tmp"))
+    run(project, "git", "checkout", "-q", ".")
+    run(project, "dvc", "repro", target)
+    assert model.read_bytes() == before
+
+
+def test_the_paper_preset_s_whole_grid_is_planned(project):
+    shutil.copy(ROOT / "presets/paper.yaml", project / "params.yaml")
+    done = run(project, "dvc", "repro", "--dry", "--force")
+    run(project, "git", "checkout", "-q", ".")
+    planned = executed(done)
+    assert len([name for name in planned if name.startswith("evaluate@")]) == 9 * 2 * 3
+    assert {"diffusion@walker2d-medium-expert-v2", "policy@halfcheetah-medium-v2-dawm-iql", "report"} <= planned
