@@ -59,7 +59,7 @@ def generate(data: Transitions, dataset: str, task: Task, generator: int, model,
         if counts["dropped"] > config.max_drop * (counts["kept"] + counts["dropped"]):
             raise SystemExit(
                 f"augment {dataset} generator {generator}: dropped {counts['dropped']:,} of"
-                f" {counts['kept'] + counts['dropped']:,} imagined transitions, not finite or outside the data's bounds;"
+                f" {counts['kept'] + counts['dropped']:,} imagined transitions, outside the data's bounds;"
                 f" more than augment.max_drop = {config.max_drop}; train the world model longer, or change the sampler"
             )
     merged = {name: np.concatenate([part[name] for part in parts])[: config.transitions] for name in parts[0]}
