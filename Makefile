@@ -30,8 +30,10 @@ $(VENV)/bin/python:
 
 $(VENV)/repro.done: requirements.txt constraints.txt | $(VENV)/bin/python
 	$(INSTALL) -r requirements.txt
+	install -d -m 700 .dvc/tmp/site-cache  # not under /var/tmp, where other users could write to it
+	dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site-cache"
 	touch $@
 
-$(VENV)/test.done: requirements-test.txt requirements.txt constraints.txt | $(VENV)/bin/python
+$(VENV)/test.done: requirements-test.txt $(VENV)/repro.done
 	$(INSTALL) -r requirements-test.txt
-	touch $@ $(VENV)/repro.done
+	touch $@
