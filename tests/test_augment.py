@@ -95,11 +95,11 @@ def test_the_first_action_is_real_and_the_others_are_inferred_between_imagined_s
 
 
 def test_generation_keeps_as_many_as_asked_and_counts_what_it_saw(params, episodes, models, device):
-    task = replace(task_of("halfcheetah-medium"), healthy=lambda states: states[..., 0] > -1)
+    task = replace(task_of("halfcheetah-medium"), healthy=lambda states: states[..., 0] > 0)
     made, counts = generate(episodes, "halfcheetah-medium", task, 0, *models, params, device)
     assert len(made["rewards"]) == params.augment.transitions
     assert counts["kept"] + counts["dropped"] + counts["after_terminal"] == 3 * counts["windows"]
-    ended = made["next_observations"][:, 0] <= -1
+    ended = made["next_observations"][:, 0] <= 0
     assert ended.any()
     np.testing.assert_array_equal(made["discounts"] == 0, ended)
     again, _ = generate(episodes, "halfcheetah-medium", task, 0, *models, params, device)
