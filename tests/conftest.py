@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from stages.common.params import Params
+from stages.common.schema import Params
 from stages.common.transitions import Transitions
 from stages.data.local import collect
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from stages.common.params import Diffusion
+from stages.common.schema import Diffusion
 from stages.diffusion import world_model
 from stages.diffusion.guidance import guided
 from stages.diffusion.normalizers import Cdf, Standard

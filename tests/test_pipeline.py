@@ -14,7 +14,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from stages.common.params import Params, shelf
+from stages.common.schema import Params, shelf
 from tests.conftest import ROOT
 
 STAGES = list(Repo(str(ROOT)).index.stages)  # the grid, expanded by DVC itself

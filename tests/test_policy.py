@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.common.params import shelf
+from stages.common.schema import shelf
 from stages.common.transitions import Transitions
 from stages.policy.batches import Batches
 from stages.policy.trainer import complain, load, save, snapshot_steps, train

@@ -23,4 +23,5 @@ def progress(iterable, description: str, unit: str = "step", every: float = 20.0
         if now - said >= every or done == total:
             said = now
             speed = done / max(now - start, 1e-9)
-            print(f"{description}: {done:,}/{total:,} {unit}s, {speed:,.0f} {unit}s/s", file=sys.stderr, flush=True)
+            told = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+            print(f"{description}: {done:,}/{total:,} {unit}s, {told} {unit}s/s", file=sys.stderr, flush=True)

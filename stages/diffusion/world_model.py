@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stages.common.files import atomic
-from stages.common.params import Diffusion
+from stages.common.schema import Diffusion
 from stages.diffusion.guidance import guided
 from stages.diffusion.mlp import MlpDenoiser
 from stages.diffusion.normalizers import NORMALIZERS

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.common.params import Params
+from stages.common.schema import Params
 from stages.report.notes import headline, overall, source, subject, verdict
 from stages.report.scores import AVERAGE, Scores
 from stages.report.statistics import Estimate

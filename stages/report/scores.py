@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.common.params import Params
 from stages.common.rng import numpy_stream
+from stages.common.schema import Params
 from stages.report.collect import read_json
 from stages.report.statistics import Estimate, average, difference, estimate
 

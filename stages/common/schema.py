@@ -1,0 +1,210 @@
+"""What params.yaml may hold, as typed records: every key, its type and its bounds. No key has a default."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
+
+from stages.common.tasks import EPISODE_LIMIT, check_dataset
+
+STAGES = Path(__file__).resolve().parents[1]
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Widths = Annotated[list[Positive], Field(min_length=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    transitions: Positive | Literal["d4rl"]
+    directory: str | None
+
+
+class Mlp(Section):
+    width: Positive
+    blocks: Positive
+
+
+class Unet(Section):
+    width: Positive
+    multipliers: Widths
+    kernel: Positive
+    embedding: Positive
+
+
+class Edm(Section):
+    sigma_min: Rate
+    sigma_max: Rate
+    sigma_data: Rate
+    rho: Rate
+    log_mean: float
+    log_std: Rate
+
+
+class Ddpm(Section):
+    levels: Positive
+
+
+class Diffusion(Section):
+    network: Literal["mlp", "unet"]
+    mlp: Mlp
+    unet: Unet
+    process: Literal["edm", "ddpm"]
+    edm: Edm
+    ddpm: Ddpm
+    normalizer: Literal["standard", "cdf"]
+    steps: Positive
+    batch: Positive
+    learning_rate: Rate
+    schedule: Literal["constant", "cosine"]
+    ema: Probability
+    ema_every: Positive
+    null_probability: Probability
+    held_out: Probability
+
+
+class Sampler(Section):
+    method: Literal["deterministic", "ancestral"]
+    steps: Positive
+    guidance: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(ge=0)]
+
+
+class Idm(Section):
+    hidden: Widths
+    steps: Positive
+    batch: Positive
+    learning_rate: Rate
+    held_out: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Augment(Section):
+    transitions: Positive
+    batch: Positive
+    margin: Annotated[float, Field(ge=0)]
+    max_drop: Fraction
+
+
+class Policy(Section):
+    hidden: Widths
+    steps: Positive
+    batch: Positive
+    learning_rate: Rate
+    snapshots: Positive
+
+
+class Td3bc(Section):
+    alpha: Rate
+    policy_noise: Annotated[float, Field(ge=0)]
+    noise_clip: Annotated[float, Field(ge=0)]
+    policy_delay: Positive
+    tau: Fraction
+
+
+class IqlSettings(Section):
+    expectile: Annotated[float, Field(gt=0, lt=1)]
+    beta: Annotated[float, Field(ge=0)]
+    max_weight: Rate
+    tau: Fraction
+    deterministic_actor: bool
+    normalize_reward: bool
+
+
+Changes = create_model(  # IqlSettings, with every field optional
+    "Changes",
+    __base__=Section,
+    **{name: (field.annotation | None, None) for name, field in IqlSettings.model_fields.items()},
+)
+
+
+class Iql(IqlSettings):
+    exceptions: dict[str, Changes]
+
+    def for_dataset(self, dataset: str) -> IqlSettings:
+        """The settings with the dataset's own exceptions laid over them."""
+        own = self.exceptions[dataset].model_dump(exclude_none=True) if dataset in self.exceptions else {}
+        return IqlSettings(**{**self.model_dump(exclude={"exceptions"}), **own})
+
+
+class Bc(Section):
+    pass
+
+
+class Evaluate(Section):
+    episodes: Positive
+    curve_episodes: Count
+
+
+class Report(Section):
+    resamples: Positive
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+
+
+def shelf(folder: str) -> list[str]:
+    """The names on a shelf of `stages/`: its Python files, or its folders that hold a dvc.yaml."""
+    files = {path.stem for path in (STAGES / folder).glob("[a-z]*.py")}
+    return sorted(files | {path.parent.name for path in (STAGES / folder).glob("*/dvc.yaml")})
+
+
+def one_of(folder: str, *more: str):
+    def check(name: str) -> str:
+        allowed = [*more, *shelf(folder)]
+        if name not in allowed:
+            raise ValueError(f"is not known; allowed: {', '.join(allowed)}")
+        return name
+
+    return AfterValidator(check)
+
+
+def distinct(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("names one thing twice")
+    return names
+
+
+def axis(check: AfterValidator):
+    """A list of distinct names, each checked: an axis of the grid."""
+    return Annotated[list[Annotated[str, check]], Field(min_length=1), AfterValidator(distinct)]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    source: Literal["local", "d4rl"]
+    datasets: axis(AfterValidator(check_dataset))
+    methods: axis(one_of("baselines", "real", "dawm"))
+    algorithms: axis(one_of("algorithms"))
+    seeds: Positive
+    generators: Positive
+    horizon: Annotated[int, Field(ge=1, le=EPISODE_LIMIT)]
+    target_return: float
+    real_fraction: Fraction
+    discount: Annotated[float, Field(gt=0, lt=1)]
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Positive
+    data: Data
+    diffusion: Diffusion
+    sampler: Sampler
+    idm: Idm
+    augment: Augment
+    policy: Policy
+    td3bc: Td3bc
+    iql: Iql
+    bc: Bc
+    evaluate: Evaluate
+    report: Report
+
+    @model_validator(mode="after")
+    def one_source(self):
+        for name in self.datasets:
+            if name.endswith("-v2") != (self.source == "d4rl"):
+                raise ValueError(
+                    f"datasets: {name!r} with source {self.source!r}: names end in -v2 for d4rl, and only for d4rl"
+                )
+        return self
