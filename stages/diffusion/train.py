@@ -20,7 +20,7 @@ def learning_rate(step: int, steps: int, schedule: str) -> float:
     return 1.0 if schedule == "constant" else 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def draw_loss(model, windows: Windows, normalized, starts, hidden: float, generator) -> torch.Tensor:
+def draw_loss(model: WorldModel, windows: Windows, starts, hidden: float, generator) -> torch.Tensor:
     """The loss on the windows at `starts`, with noise from `generator`; the return-to-go is hidden with that
     probability.
     """
@@ -33,7 +33,7 @@ def draw_loss(model, windows: Windows, normalized, starts, hidden: float, genera
         (torch.rand(count, generator=generator, device=device) >= hidden).float(),
     )
     return model.loss(
-        normalized(steps),
+        model.normalizer(steps),
         exists,
         condition,
         torch.randn(count, generator=generator, device=device),
@@ -67,7 +67,7 @@ def train(data: Transitions, dataset: str, generator: int, params, device: torch
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * learning_rate(step, config.steps, config.schedule)
         starts = rows[torch.randint(len(rows), (config.batch,), generator=stream, device=device)]
-        loss = draw_loss(model, windows, model.normalizer, starts, config.null_probability, stream)
+        loss = draw_loss(model, windows, starts, config.null_probability, stream)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -86,7 +86,7 @@ def train(data: Transitions, dataset: str, generator: int, params, device: torch
         stream = torch_stream("diffusion", dataset, "validation", device=device)
         starts = rows[torch.randint(len(rows), (VALIDATION_WINDOWS,), generator=stream, device=device)]
         with torch.no_grad():
-            losses["validation_loss"] = draw_loss(model, windows, model.normalizer, starts, 0.0, stream).item()
+            losses["validation_loss"] = draw_loss(model, windows, starts, 0.0, stream).item()
     if not all(math.isfinite(value) for value in losses.values()):
         raise SystemExit(f"diffusion {dataset} generator {generator}: the loss is not finite: {losses}")
     return model, losses

@@ -1,8 +1,8 @@
 """DAWM's world model: imagines H rewards and next states from (state, action, return-to-go); arXiv 2509.19538.
 
-Differs from the paper in nothing known: its settings are unpublished. `presets/paper.yaml` takes DWM's (arXiv
-2402.03570), whose interface is the same; the small preset replaces the U-Net by an MLP and DDPM by EDM, which reach a
-lower error sooner.
+Differs from the paper in nothing known: its settings are unpublished. `presets/paper.yaml` takes those of DWM (arXiv
+2402.03570), whose interface is the same, but for rewards: they pass the states' normaliser, where DWM scales them to
+[-1, 1]. The small preset replaces the U-Net by an MLP and DDPM by EDM, which reach a lower error sooner.
 """
 
 import json
