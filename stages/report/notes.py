@@ -4,6 +4,7 @@ from stages.report.scores import Scores
 from stages.report.statistics import FEWEST_SEEDS, Estimate, average, difference, units
 from stages.report.words import bracket, label, listed, number, percent, plural, sentence
 
+FLOORS = ("bc",)
 SOURCES = {"local": "Locally collected data, not D4RL's files.", "d4rl": "D4RL v2 files."}
 
 
@@ -13,9 +14,17 @@ def subject(scores: Scores) -> str | None:
     return "dawm" if "dawm" in others else next(iter(others), None)
 
 
+def judges(scores: Scores) -> list[str]:
+    """The algorithms that the headline averages over: those that learn from rewards, where the grid has any.
+
+    Behaviour cloning is the floor; what a method does for it says nothing of the method's rewards or values.
+    """
+    return [algorithm for algorithm in scores.algorithms if algorithm not in FLOORS] or scores.algorithms
+
+
 def overall(scores: Scores, method: str) -> Estimate:
-    """The average over algorithms, and over data sets where there are several."""
-    parts = [scores.cells[scores.datasets[-1], method, algorithm] for algorithm in scores.algorithms]
+    """The average over `judges`, and over data sets where there are several."""
+    parts = [scores.cells[scores.datasets[-1], method, algorithm] for algorithm in judges(scores)]
     return average(parts, scores.confidence)
 
 
@@ -29,8 +38,8 @@ def scope(scores: Scores) -> str:
     """What an overall score is averaged over."""
     datasets = list(scores.collected)
     over = datasets[0] if len(datasets) == 1 else f"{len(datasets)} data sets"
-    mean = "" if len(scores.algorithms) == 1 and len(datasets) == 1 else "averaged over "
-    return f"{mean}{listed(map(label, scores.algorithms))} on {over}"
+    mean = "" if len(judges(scores)) == 1 and len(datasets) == 1 else "averaged over "
+    return f"{mean}{listed(map(label, judges(scores)))} on {over}"
 
 
 def headline(scores: Scores) -> tuple[str, str]:

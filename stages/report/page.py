@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.common.schema import Params
-from stages.report.notes import headline, overall, source, subject, verdict
+from stages.report.notes import headline, judges, overall, source, subject, verdict
 from stages.report.scores import AVERAGE, Scores
 from stages.report.statistics import Estimate
 from stages.report.tables import is_best
@@ -110,6 +110,7 @@ def figure(path: Path, title: str, caption: str, alt: str) -> dict:
 def figures(scores: Scores, folder: Path) -> list[dict]:
     """Both figures, with words for who cannot see them."""
     means = [f"{label(method)} {number(overall(scores, method).mean)}" for method in scores.methods]
+    judged = listed(map(label, judges(scores)))
     methods, algorithms = listed(map(label, scores.methods)), listed(map(label, scores.algorithms))
     what = f"of {methods} with {algorithms} on {listed(scores.collected)}"
     average = "The dashed line is the data's average."
@@ -118,7 +119,12 @@ def figures(scores: Scores, folder: Path) -> list[dict]:
     )
     curves = f"Lines are means over seeds, bands one standard deviation; the last point is the score. {average}"
     return [
-        figure(folder / "scores.png", "Last checkpoint", bars, f"Bar chart {what}. Averages: {listed(means)}."),
+        figure(
+            folder / "scores.png",
+            "Last checkpoint",
+            bars,
+            f"Bar chart {what}. Averages over {judged}: {listed(means)}.",
+        ),
         figure(folder / "learning_curves.png", "Along the training", curves, f"Learning curves {what}."),
     ]
 
