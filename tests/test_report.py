@@ -157,7 +157,7 @@ def test_numbers_reach_every_output(tmp_path, monkeypatch, capsys):
     real, dawm = 30 + 1.5 + 0.1, 36 + 1.5 + 0.1  # td3bc: means over seeds 0 … 3 and episodes 0 … 2
     summary = json.loads(Path("results/summary.json").read_text())
     assert list(summary) == [*DATASETS, "average"]
-    assert summary["average"]["dawm"] == pytest.approx({"td3bc": dawm, "iql": dawm + 5})
+    assert summary["average"]["dawm"] == pytest.approx({"td3bc": dawm, "iql": dawm + 5, "bc": dawm + 10 + 24})
     scores, curves = pd.read_csv("results/scores.csv"), pd.read_csv("results/curves.csv")
     assert len(scores) == len(DATASETS) * len(METHODS) * len(ALGORITHMS) * SEEDS * EPISODES
     assert scores.groupby("method")["generator"].nunique().to_dict() == {"dawm": 2, "real": 0}
