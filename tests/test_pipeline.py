@@ -192,6 +192,9 @@ def test_a_fresh_run_gives_the_same_bytes(project, tmp_path):
     before = digest(project)
     clone = tmp_path / "again"
     run(tmp_path, "git", "clone", "-q", str(project), str(clone))
+    (clone / "dvc.lock").unlink()  # with it, cells whose policies come out alike would keep the recorded scores
+    for folder in ("results", "reports"):
+        shutil.rmtree(clone / folder)
     done = run(clone, "dvc", "repro")
     assert len(executed(done)) == len(STAGES)
     after = digest(clone)
@@ -215,7 +218,8 @@ def test_another_horizon_retrains_what_depends_on_it_and_no_real_cell(project):
     assert not [name for name in changed if "/real-" in name]
     assert "results/hopper-medium-replay/dawm-td3bc.json" in changed
     difference = run(project, "dvc", "metrics", "diff", "--json").stdout
-    assert "td3bc" in difference
+    assert "hopper-medium-replay.dawm." in difference
+    assert "hopper-medium-replay.real." not in difference
     assert "horizon" in run(project, "dvc", "exp", "show", "--csv").stdout.splitlines()[0]
     assert "horizon: 7" in (project / "params.yaml").read_text()
     restore(project)
