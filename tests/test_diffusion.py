@@ -144,6 +144,17 @@ def test_normalizers_invert_and_flatten():
     torch.testing.assert_close(normalizer.inverse(normalizer(outside)), outside, rtol=1e-3, atol=1e-3)
 
 
+def test_values_that_many_rows_share_have_a_place_in_the_distribution():
+    """As MuJoCo's velocities do, which are cut at ±10; and a dimension that never changes."""
+    x = torch.stack([15 * torch.randn(4000).clamp(-0.667, 0.667), torch.full((4000,), 0.3)], dim=1)
+    cdf = Cdf(2)
+    cdf.fit(x)
+    z = cdf(x)
+    assert z.isfinite().all()
+    assert z.abs().max() <= 1
+    torch.testing.assert_close(cdf.inverse(z), x, rtol=1e-3, atol=1e-3)
+
+
 def config(params, **changes) -> Diffusion:
     return params.diffusion.model_copy(update=changes)
 

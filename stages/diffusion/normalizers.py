@@ -57,15 +57,14 @@ class Cdf(Normalizer):
         place = torch.linspace(0, ordered.shape[1] - 1, KNOTS, dtype=torch.float64, device=x.device)
         below = place.long().clamp_max(ordered.shape[1] - 2)
         quantiles = torch.lerp(ordered[:, below], ordered[:, below + 1], (place - below)[None])
-        span = (quantiles[:, -1:] - quantiles[:, :1]).clamp_min(1e-6)
-        rising = torch.linspace(0, 1e-5, KNOTS, dtype=torch.float64, device=x.device)  # parts equal values
-        self.quantiles.copy_(quantiles + span * rising)
+        self.quantiles.copy_(quantiles)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         flat = x.reshape(-1, x.shape[-1]).T.contiguous()  # (D, batch)
         upper = torch.searchsorted(self.quantiles, flat).clamp(1, KNOTS - 1)
         low, high = self.quantiles.gather(1, upper - 1), self.quantiles.gather(1, upper)
-        cumulative = (upper - 1 + (flat - low) / (high - low)) / (KNOTS - 1)
+        part = torch.where(high > low, (flat - low) / (high - low), 0.5)  # many equal values make a step, not a slope
+        cumulative = (upper - 1 + part) / (KNOTS - 1)
         return (2 * cumulative - 1).T.reshape(x.shape)
 
     def inverse(self, z: torch.Tensor) -> torch.Tensor:
