@@ -17,7 +17,7 @@ TINY = {
     "threads": 1,
     "seeds": 2,
     "horizon": 3,
-    "data": {"transitions": 2000},
+    "local": {"transitions": 2000},
     "diffusion": {"mlp": {"width": 32, "blocks": 1}, "steps": 200, "batch": 64},
     "sampler": {"steps": 2},
     "idm": {"hidden": [32], "steps": 60, "batch": 64},
@@ -78,4 +78,4 @@ def one_thread():
 @pytest.fixture(scope="session")
 def collected_hopper() -> Transitions:
     """A thousand real transitions, from the simulator."""
-    return collect("hopper-medium-replay", 1000, 0.99)
+    return collect("hopper-medium-replay", 1000, 0.99, 1)

@@ -66,7 +66,11 @@ def test_cuda_is_not_silently_replaced():
         ("horizon: 5 ", "horizon: 5.5 ", "horizon = 5.5: "),
         ("horizon: 5 ", "horison: 5 ", "horison = 5: Extra inputs are not permitted"),
         ("  alpha: 2.5", "  alpha: -1", "td3bc.alpha = -1: "),
-        ("source: local ", "source: d4rl ", "datasets: 'hopper-medium-replay' with source 'd4rl'"),
+        (
+            "source: local ",
+            "source: d4rl ",
+            "'hopper-medium-replay' is not known; allowed with source d4rl",
+        ),
         ("- dawm\n", "- real\n", "methods = ['real', 'real']: names one thing twice"),
         ("seeds: 5 ", "seeds: [ ", "not YAML: "),
     ],

@@ -1,30 +1,30 @@
-"""Collection in the real simulator, D4RL's files, the record itself, and the physics that all scores rest on."""
+"""Collection in the real simulator, the record itself, and the physics that all scores rest on."""
 
-import h5py
 import numpy as np
 import pytest
 
+from stages.common.environments import ENVIRONMENTS
 from stages.common.simulator import make
-from stages.common.tasks import task_of
+from stages.common.tasks import D4RL_TRANSITIONS, TIERS, Task, check_dataset, d4rl_files, gym_mujoco
 from stages.common.transitions import Transitions
-from stages.data import d4rl, local
-from stages.data.__main__ import summary
+from stages.data import local
+from stages.data.__main__ import check_environment, summary
 
 DATASET = "hopper-medium-replay"
 
 
 @pytest.fixture(scope="module")
 def collected():
-    return local.collect(DATASET, 1003, 0.99)
+    return local.collect(DATASET, 1003, 0.99, 1)
 
 
 @pytest.mark.parametrize(
-    ("environment", "expected", "steps"),
-    [("Hopper-v4", 19.455434, 26), ("Walker2d-v4", 37.087680, 63), ("HalfCheetah-v4", -278.750902, 1000)],
+    ("task", "expected", "steps"),
+    [("hopper", 19.455434, 26), ("walker2d", 37.087680, 63), ("halfcheetah", -278.750902, 1000)],
 )
-def test_the_physics_is_what_it_was(environment, expected, steps):
+def test_the_physics_is_what_it_was(task, expected, steps):
     """Random actions, as recorded with mujoco 3.3.7; another engine gives other scores, so no result would compare."""
-    env, rng, total = make(environment), np.random.default_rng(0), 0.0
+    env, rng, total = make(ENVIRONMENTS[task]), np.random.default_rng(0), 0.0
     env.reset(seed=0)
     for step in range(1, 1001):  # noqa: B007
         _, reward, terminated, truncated, _ = env.step(rng.uniform(-1, 1, env.action_space.shape))
@@ -37,7 +37,7 @@ def test_the_physics_is_what_it_was(environment, expected, steps):
 
 def test_collection_repeats_byte_for_byte(collected, tmp_path):
     collected.save(tmp_path / "a.npz")
-    local.collect(DATASET, 1003, 0.99).save(tmp_path / "b.npz")
+    local.collect(DATASET, 1003, 0.99, 1).save(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
@@ -48,13 +48,13 @@ def test_rows_are_chained_within_episodes_and_each_end_has_one_reason(collected)
     terminal = collected.discounts == 0
     np.testing.assert_array_equal(terminal | collected.timeouts, last)
     assert not (terminal & collected.timeouts).any()
-    healthy = task_of(DATASET).healthy(collected.next_observations)
+    healthy = gym_mujoco("hopper").healthy(collected.next_observations)
     np.testing.assert_array_equal(~healthy, terminal)  # the rule that imagined terminals follow is the simulator's
     assert set(np.unique(collected.discounts)) == {np.float32(0), np.float32(0.99)}
 
 
 def test_actions_are_the_behaviour_s_own_distribution():
-    behaviour = local.behaviours("hopper", "medium")[0]
+    behaviour = local.Behaviour(local.behaviours("hopper", "medium")[0])
     observation = np.array([1.25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0])
     hidden = observation.astype(np.float32)
     for name in ("hidden0", "hidden1"):
@@ -68,15 +68,136 @@ def test_actions_are_the_behaviour_s_own_distribution():
     assert inside.mean() > 0.5
 
 
-def test_a_data_set_without_behaviours_is_refused_with_those_that_have_some():
-    with pytest.raises(
-        SystemExit, match=r"no behaviours are shipped for walker2d-expert; allowed: .*hopper-medium-replay"
-    ):
-        local.collect("walker2d-expert", 100, 0.99)
+def test_a_data_set_without_behaviours_is_refused_with_those_that_have_some(monkeypatch, tmp_path):
+    (tmp_path / "hopper").mkdir()
+    (tmp_path / "hopper/index.json").write_text('{"tiers": {"medium": ["1.safetensors"]}}')
+    monkeypatch.setattr(local, "BEHAVIOURS", tmp_path)
+    with pytest.raises(SystemExit, match=r"no behaviours .* walker2d-expert; allowed: hopper-random, hopper-medium$"):
+        local.collect("walker2d-expert", 100, 0.99, 1)
+
+
+@pytest.mark.parametrize("dataset", ["hopper-medium-replay", "walker2d-random", "halfcheetah-medium-expert"])
+def test_the_number_of_processes_changes_no_byte(dataset):
+    one, three = (local.collect(dataset, 1203, 0.99, processes).arrays() for processes in (1, 3))
+    assert one.keys() == three.keys()
+    assert all(one[name].tobytes() == three[name].tobytes() for name in one)
+
+
+@pytest.mark.parametrize("task", ["hopper", "walker2d", "halfcheetah"])
+def test_every_tier_of_every_robot_is_shipped(task):
+    snapshots = {tier: local.behaviours(task, tier) for tier in TIERS}
+    assert snapshots["random"] == [None]
+    assert snapshots["medium-expert"] == snapshots["medium"] + snapshots["expert"]
+    assert snapshots["medium-replay"][-1:] == snapshots["medium"]
+    assert len(snapshots["medium-replay"]) == 20
+    for tier in TIERS[1:]:
+        for path in snapshots[tier]:
+            env = make(ENVIRONMENTS[task])
+            behaviour = local.Behaviour(path)
+            action = behaviour.act(np.zeros(env.observation_space.shape), np.zeros(env.action_space.shape))
+            assert np.isfinite(action).all()
+
+
+def test_shipped_weights_are_small():
+    assert sum(path.stat().st_size for path in local.BEHAVIOURS.rglob("*.safetensors")) < 15e6
+
+
+def test_shares_are_whole_and_even():
+    assert local.shares(10, 3) == [4, 3, 3]
+    assert local.shares(2, 3) == [1, 1]
+    assert sum(local.shares(100_003, 20)) == 100_003
+
+
+def test_sizes_are_d4rl_s():
+    assert set(D4RL_TRANSITIONS) == set(TIERS)
+
+
+def test_names_are_those_of_the_source():
+    for name, source in [("ant-medium-v2", "d4rl"), ("antmaze-umaze-v2", "d4rl"), ("D4RL/door/human-v2", "minari")]:
+        check_dataset(name, source)
+    for name, source, told in [
+        ("hopper-medium-v2", "local", r"\(hopper\|walker2d"),
+        ("hopper-medium", "d4rl", "of hopper, halfcheetah, walker2d, ant, antmaze, pen"),
+        ("../evil-v0", "minari", "no Minari id"),
+        ("/evil-v0", "minari", "no Minari id"),
+        ("D4RL/door human-v2", "minari", "no Minari id"),
+    ]:
+        with pytest.raises(ValueError, match=told):
+            check_dataset(name, source)
+
+
+def test_a_task_survives_its_file_and_a_broken_one_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gym_mujoco("hopper").save("hopper-medium")
+    task = Task.load("hopper-medium")
+    assert task.score(3234.3) == pytest.approx(100)
+    assert task.healthy is gym_mujoco("hopper").healthy
+    (tmp_path / "data/hopper-medium/task.json").write_text("{}")
+    with pytest.raises(SystemExit, match=r"data/hopper-medium/task.json: not a record of a task"):
+        Task.load("hopper-medium")
+
+
+def test_data_that_no_policy_could_be_evaluated_for_are_refused(collected):
+    check_environment(collected, gym_mujoco("hopper"), DATASET)
+    with pytest.raises(SystemExit, match=r"shapes \(\(11,\), \(3,\)\), those of Walker2d-v4 have \(\(17,\), \(6,\)\)"):
+        check_environment(collected, gym_mujoco("walker2d"), DATASET)
+
+
+def test_every_d4rl_name_has_a_file_scores_and_an_environment():
+    assert len(d4rl_files()) == 71
+    assert {row.environment for row in d4rl_files().values()} <= set(ENVIRONMENTS)
+    assert len({row.path for row in d4rl_files().values()}) == 71
+    assert all(low < high for low, high in (row.reference for row in d4rl_files().values()))
+    known = [row for row in d4rl_files().values() if row.sha256]
+    assert all(len(bytes.fromhex(row.sha256)) == 32 and row.size > 1e6 for row in known)
+    assert {f"{task}-{tier}-v2" for task in ("hopper", "halfcheetah", "walker2d", "ant") for tier in TIERS} <= {
+        row.name for row in known
+    }
+
+
+@pytest.mark.parametrize("name", sorted(ENVIRONMENTS))
+def test_every_environment_can_be_made_and_stepped(name):
+    env = make(ENVIRONMENTS[name])
+    state, _ = env.reset(seed=0)
+    assert state.shape == env.observation_space.shape
+    assert np.all(env.action_space.low == -1)
+    assert np.all(env.action_space.high == 1)
+    state, reward, *_ = env.step(env.action_space.sample())
+    assert np.isfinite(state).all()
+    assert np.isfinite(reward)
+
+
+@pytest.mark.parametrize(
+    ("name", "goal", "start"),
+    [
+        ("antmaze-umaze", (0, 8), (0, 0)),  # D4RL's own goals, in its coordinates
+        ("antmaze-medium", (20, 20), (0, 0)),
+        ("antmaze-large", (32, 24), (0, 0)),
+        ("maze2d-umaze", (1, 1), None),
+        ("maze2d-medium", (6, 6), None),
+        ("maze2d-large", (7, 9), None),
+    ],
+)
+def test_mazes_have_d4rl_s_coordinates(name, goal, start):
+    env = make(ENVIRONMENTS[name])
+    scale = 4 if "ant" in name else 1
+    for seed in range(3):
+        state, _ = env.reset(seed=seed)
+        found = env.unwrapped.goal + np.array(ENVIRONMENTS[name]["offset"][:2])
+        assert (
+            np.abs(found - goal).max() <= 0.25 * scale + 0.2
+        )  # noise of the position, and Maze2D's middle of the cell
+        if start:
+            assert np.abs(state[:2] - start).max() <= 0.25 * scale
+
+
+def test_an_environment_that_is_not_there_is_named():
+    with pytest.raises(SystemExit, match=r"Hopper-v99 cannot be made here"):
+        make({"id": "Hopper-v99"})
 
 
 def test_summary_is_of_whole_episodes(collected):
-    found = summary(collected, DATASET, "local")
+    found = summary(collected, gym_mujoco("hopper"), "local")
     ends = np.flatnonzero(collected.discounts == 0)
     returns = [collected.rewards[collected.episode == collected.episode[end]].sum() for end in ends]
     assert found["return_mean"] == pytest.approx(np.mean(returns), rel=1e-5)
@@ -85,49 +206,8 @@ def test_summary_is_of_whole_episodes(collected):
 
 
 def test_scores_are_d4rl_s():
-    task = task_of("walker2d-medium")
+    task = gym_mujoco("walker2d")
     np.testing.assert_allclose(task.score([1.629008, 4592.3, 2296.964504]), [0, 100, 50], atol=1e-9)
-
-
-@pytest.fixture
-def d4rl_file(tmp_path):
-    """Three episodes in D4RL's layout: one that ends in a terminal, one that times out, one cut at the file's end."""
-    rng, n = np.random.default_rng(0), 9
-    columns = {
-        "observations": rng.standard_normal((n, 11)),
-        "next_observations": rng.standard_normal((n, 11)),
-        "actions": rng.uniform(-1, 1, (n, 3)),
-        "rewards": np.arange(n, dtype=np.float64),
-        "terminals": np.arange(n) == 2,
-        "timeouts": np.arange(n) == 6,
-    }
-    with h5py.File(tmp_path / "hopper_medium_replay-v2.hdf5", "w") as file:
-        for name, values in columns.items():
-            file[name] = values
-    return tmp_path, columns
-
-
-def test_d4rl_files_are_read_by_d4rl_s_rules(d4rl_file):
-    folder, columns = d4rl_file
-    data = d4rl.read("hopper-medium-replay-v2", str(folder), 0.9)
-    assert data.rewards.tolist() == [0, 1, 2, 3, 4, 5, 7, 8]  # the step that times out is left out
-    assert data.episode.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
-    assert data.timeouts.tolist() == [False] * 5 + [True, False, True]
-    np.testing.assert_allclose(data.discounts, [0.9, 0.9, 0, 0.9, 0.9, 0.9, 0.9, 0.9])
-    np.testing.assert_allclose(
-        data.next_observations, columns["next_observations"][[0, 1, 2, 3, 4, 5, 7, 8]], rtol=1e-6
-    )
-
-
-def test_a_foreign_or_missing_file_is_refused_by_name(d4rl_file):
-    folder, _ = d4rl_file
-    with pytest.raises(SystemExit, match=r"data.directory = None"):
-        d4rl.read("hopper-medium-v2", None, 0.9)
-    with pytest.raises(SystemExit, match=r"hopper_medium-v2.hdf5: not a readable D4RL v2 file"):
-        d4rl.read("hopper-medium-v2", str(folder), 0.9)
-    (folder / "hopper_medium-v2.hdf5").write_bytes(b"not HDF5")
-    with pytest.raises(SystemExit, match=r"hopper_medium-v2.hdf5: not a readable D4RL v2 file"):
-        d4rl.read("hopper-medium-v2", str(folder), 0.9)
 
 
 def test_the_record_survives_its_file(collected, tmp_path):

@@ -205,7 +205,7 @@ def test_a_trained_model_knows_a_linear_system(params, episodes, device, kind):
     ddpm = params.diffusion.ddpm.model_copy(update={"levels": 20})
     diffusion = config(params, process=kind, ddpm=ddpm, **settings)
     model, losses = train(
-        episodes, "hopper-medium", 0, params.model_copy(update={"horizon": 2, "diffusion": diffusion}), device
+        episodes, "hopper-medium", 400, 0, params.model_copy(update={"horizon": 2, "diffusion": diffusion}), device
     )
     assert losses["training_loss"] > 0
     states, actions = torch.from_numpy(episodes.observations), torch.from_numpy(episodes.actions)

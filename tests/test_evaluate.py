@@ -5,6 +5,7 @@ import torch
 
 from stages.common.rng import seed_of
 from stages.common.simulator import make
+from stages.common.tasks import gym_mujoco
 from stages.evaluate.__main__ import layers_of
 from stages.evaluate.rollout import episodes
 from stages.policy.trainer import train
@@ -12,13 +13,13 @@ from stages.policy.trainer import train
 
 def test_batched_episodes_are_the_same_as_single_ones(params, device, collected_hopper):
     policies = train(collected_hopper, None, ("hopper-medium", "real", "bc"), "bc", params.policy, 2, params.bc, device)
-    names = ("evaluate", "hopper-medium")
+    names, task = ("evaluate", "hopper-medium"), gym_mujoco("hopper")
     layers = layers_of(policies, slice(-1, None))
-    returns, lengths = episodes("Hopper-v4", layers, policies["mean"], policies["std"], 2, names)
+    returns, lengths = episodes(task, layers, policies["mean"], policies["std"], 2, names)
     assert len(np.unique(returns)) == 4
     for learner in range(2):
         for k in range(2):
-            env, total, steps = make("Hopper-v4"), 0.0, 0
+            env, total, steps = make(task.environment), 0.0, 0
             state, _ = env.reset(seed=seed_of(*names, k) % 2**31)
             ended = False
             while not ended:

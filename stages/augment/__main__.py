@@ -1,6 +1,7 @@
 """Makes DAWM's training set for one data set: writes data/D/dawm.npz and results/D/augment.json."""
 
 import argparse
+import sys
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from stages.augment.generate import generate
 from stages.common.files import write_json
 from stages.common.params import load
 from stages.common.progress import progress
-from stages.common.tasks import task_of
+from stages.common.tasks import Task, always_healthy
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
 from stages.diffusion import world_model
@@ -41,10 +42,16 @@ def main():
     models = world_model.load(f"models/{dataset}/diffusion.safetensors", device)
     inverses = idm.load(f"models/{dataset}/idm.safetensors", device)
 
+    healthy = Task.load(dataset).healthy
+    if healthy is None and (data.discounts == 0).any():
+        print(
+            f"augment {dataset}: its environment's rule for terminals is not known, so none are imagined",
+            file=sys.stderr,
+        )
     parts, counts = [], {}
     for k in progress(range(len(models)), f"augment {dataset}", unit="generator"):
         part, counts[f"generator {k}"] = generate(
-            data, dataset, task_of(dataset), k, models[k], inverses[k], params, device
+            data, dataset, healthy or always_healthy, k, models[k], inverses[k], params, device
         )
         parts.append(part)
     synthetic = Transitions(
@@ -53,7 +60,12 @@ def main():
         real_fraction=np.float32(params.real_fraction),
     )
     synthetic.save(f"data/{dataset}/dawm.npz")
-    figures = {**counts, "real": statistics(data), "synthetic": statistics(synthetic)}
+    figures = {
+        **counts,
+        "terminals_imagined": healthy is not None,
+        "real": statistics(data),
+        "synthetic": statistics(synthetic),
+    }
     write_json(f"results/{dataset}/augment.json", figures, digits=5)
 
 

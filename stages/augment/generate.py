@@ -7,7 +7,6 @@ import torch
 
 from stages.augment.complete import Bounds, complete
 from stages.common.rng import torch_stream
-from stages.common.tasks import Task
 from stages.common.transitions import Transitions
 from stages.diffusion.world_model import WorldModel
 from stages.idm.model import InverseDynamics
@@ -31,10 +30,11 @@ def imagined(
     return states.cpu().numpy(), actions.cpu().numpy(), rewards.cpu().numpy()
 
 
-def generate(data: Transitions, dataset: str, task: Task, generator: int, model, inverse, params, device: torch.device):
+def generate(data: Transitions, dataset: str, healthy, generator: int, model, inverse, params, device: torch.device):
     """`augment.transitions` synthetic transitions of one generator, from start states drawn evenly from the data.
 
     Arguments:
+        healthy: states (…, S) → (…) bool, False where the task ends.
         params: has `discount`, `target_return`, `sampler` and `augment`.
 
     Returns:
@@ -53,7 +53,7 @@ def generate(data: Transitions, dataset: str, task: Task, generator: int, model,
         windows = imagined(
             model, inverse, states[starts], actions[starts], params.target_return, params.sampler, stream
         )
-        part, found = complete(*windows, params.discount, task.healthy, bounds)
+        part, found = complete(*windows, params.discount, healthy, bounds)
         parts.append(part)
         counts.update(found, windows=config.batch)
         if counts["dropped"] > config.max_drop * (counts["kept"] + counts["dropped"]):

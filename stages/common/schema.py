@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from stages.common.tasks import EPISODE_LIMIT, check_dataset
 
@@ -21,9 +21,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Data(Section):
+class Local(Section):
     transitions: Positive | Literal["d4rl"]
-    directory: str | None
+
+
+class D4rl(Section):
+    directory: Annotated[str, Field(min_length=1)]
 
 
 class Mlp(Section):
@@ -168,6 +171,9 @@ def distinct(names: list[str]) -> list[str]:
     return names
 
 
+Names = Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
+
+
 def axis(check: AfterValidator):
     """A list of distinct names, each checked: an axis of the grid."""
     return Annotated[list[Annotated[str, check]], Field(min_length=1), AfterValidator(distinct)]
@@ -176,8 +182,8 @@ def axis(check: AfterValidator):
 class Params(Section):
     """The whole of params.yaml."""
 
-    source: Literal["local", "d4rl"]
-    datasets: axis(AfterValidator(check_dataset))
+    source: Literal["local", "d4rl", "minari"]
+    datasets: Names
     methods: axis(one_of("baselines", "real", "dawm"))
     algorithms: axis(one_of("algorithms"))
     seeds: Positive
@@ -188,7 +194,8 @@ class Params(Section):
     discount: Annotated[float, Field(gt=0, lt=1)]
     device: Literal["auto", "cpu", "cuda"]
     threads: Positive
-    data: Data
+    local: Local
+    d4rl: D4rl
     diffusion: Diffusion
     sampler: Sampler
     idm: Idm
@@ -200,11 +207,12 @@ class Params(Section):
     evaluate: Evaluate
     report: Report
 
-    @model_validator(mode="after")
-    def one_source(self):
-        for name in self.datasets:
-            if name.endswith("-v2") != (self.source == "d4rl"):
-                raise ValueError(
-                    f"datasets: {name!r} with source {self.source!r}: names end in -v2 for d4rl, and only for d4rl"
-                )
-        return self
+    @field_validator("datasets")
+    @classmethod
+    def of_the_source(cls, datasets: list[str], info: ValidationInfo):
+        for name in datasets if "source" in info.data else ():  # where the source is wrong, that is what is said
+            try:
+                check_dataset(name, info.data["source"])
+            except ValueError as error:
+                raise ValueError(f"{name!r} {error}") from None
+        return datasets

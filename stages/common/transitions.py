@@ -5,6 +5,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from scipy.signal import lfilter
 
 from stages.common.files import write_arrays
 
@@ -63,6 +64,10 @@ class Transitions:
         count = min(int(np.ceil(share * len(episodes))), len(episodes) - 1)
         return np.isin(self.episode, rng.choice(episodes, count, replace=False))
 
+    def largest_return(self, discount: float) -> float:
+        """The largest return-to-go by its size, real data only; 1 where all are 0: a scale where no paper names one."""
+        return float(np.abs(return_to_go(self.rewards, self.episode, discount)).max()) or 1.0
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields that are present."""
         present = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -83,3 +88,13 @@ class Transitions:
                 return cls(**{name: file[name] for name in file.files})
         except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
             raise SystemExit(f"{path}: not a record of transitions: {error}") from None
+
+
+def return_to_go(rewards: np.ndarray, episode: np.ndarray, discount: float) -> np.ndarray:
+    """(N,) float64: Σₖ γᵏ r of the rest of the trajectory, from each transition to the end of its episode.
+
+    Not of the window alone: DWM's Algorithm 17 prints that, but its target returns only make sense for the whole.
+    """
+    starts = np.flatnonzero(np.diff(episode, prepend=episode[0] - 1))
+    parts = np.split(rewards.astype(np.float64), starts[1:])
+    return np.concatenate([lfilter([1.0], [1.0, -discount], part[::-1])[::-1] for part in parts])

@@ -1,46 +1,112 @@
-"""D4RL's own HDF5 files of the v2 gym-mujoco tasks, from a folder that the user fills; d4rl itself is not needed."""
+"""D4RL's own HDF5 files, downloaded or put into a folder by hand, and read by D4RL's rules; without d4rl itself."""
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from stages.common.environments import ENVIRONMENTS
+from stages.common.files import write_text
+from stages.common.tasks import EPISODE_LIMIT, RETURN_SCALES, Task, d4rl_files
 from stages.common.transitions import Transitions
+from stages.data.download import download, sha256_of
+from stages.data.hdf5 import Refused, columns, isolated
 
-FIELDS = ("observations", "actions", "rewards", "next_observations", "terminals", "timeouts")
+MIRRORS = (  # in the order in which they are tried
+    "https://rail.eecs.berkeley.edu/datasets/offline_rl/{path}",
+    "https://huggingface.co/datasets/imone/D4RL/resolve/main/{name}",
+)
+MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
-def read(dataset: str, directory: str | None, discount: float) -> Transitions:
-    """The transitions of `<directory>/<dataset>.hdf5`, under D4RL's own file names (`hopper_medium-v2.hdf5`).
+def episodes(terminals: np.ndarray, timeouts: np.ndarray | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) index of each row's episode, and (N,) bool: the episode was cut there by time.
 
-    As in D4RL's `qlearning_dataset`, the step at which an episode times out is left out.
-
-    Raises:
-        SystemExit: where the folder is not named, or the file is missing or not one of D4RL's, naming it.
+    Files without timeouts count steps, as D4RL does; differs from it in that the first step after a terminal counts as
+    the first, where D4RL's `qlearning_dataset` takes it for the second.
     """
-    if directory is None:
-        raise SystemExit(
-            "params.yaml: data.directory = None: with source d4rl, name the folder that holds D4RL's HDF5 files"
-        )
-    stem, version = dataset.rsplit("-", 1)
-    path = Path(directory) / f"{stem.replace('-', '_')}-{version}.hdf5"
-    try:
-        with h5py.File(path, "r") as file:
-            columns = {name: file[name][:] for name in FIELDS}
-    except (OSError, KeyError) as error:
-        raise SystemExit(f"{path}: not a readable D4RL v2 file: {error}") from None
+    first = np.append(True, terminals[:-1])
+    if timeouts is None:
+        start = np.maximum.accumulate(np.where(first, np.arange(len(terminals)), 0))
+        timeouts = (np.arange(len(terminals)) - start) % limit == limit - 1
+    first = first | np.append(False, timeouts[:-1])
+    return np.cumsum(first) - 1, timeouts
 
-    terminals, timeouts = columns["terminals"].astype(bool), columns["timeouts"].astype(bool)
-    episode = np.concatenate([[0], np.cumsum(terminals | timeouts)[:-1]])
-    keep = ~timeouts | terminals
-    episode, terminals = episode[keep], terminals[keep]
-    last = np.append(episode[1:] != episode[:-1], True)
+
+def transitions(file: dict[str, np.ndarray], limit: int, discount: float) -> Transitions:
+    """The rows that D4RL's `qlearning_dataset` gives: neither those at which time ran out, nor the file's last one.
+
+    Differs from it in what follows a terminal: D4RL takes the next episode's first observation, which no target uses.
+    Here it is the file's own `next_observations`, or where it has none, the observation stays; models of the dynamics
+    learn from it too.
+    """
+    episode, timeouts = episodes(file["terminals"], file.get("timeouts"), limit)
+    following = file.get("next_observations")
+    if following is None:
+        following = np.append(file["observations"][1:], file["observations"][-1:], axis=0)
+        following = np.where(file["terminals"][:, None], file["observations"], following)
+    keep = ~timeouts
+    keep[-1] = False
+    episode, terminals = episode[keep], file["terminals"][keep]
+    last = np.append(episode[1:] != episode[:-1], True)[: len(episode)]
     return Transitions(
-        observations=columns["observations"][keep].astype(np.float32),
-        actions=np.clip(columns["actions"][keep], -1, 1).astype(np.float32),
-        rewards=columns["rewards"][keep].astype(np.float32),
-        next_observations=columns["next_observations"][keep].astype(np.float32),
+        observations=file["observations"][keep],
+        actions=file["actions"][keep],
+        rewards=file["rewards"][keep],
+        next_observations=following[keep],
         discounts=(discount * ~terminals).astype(np.float32),
         episode=np.unique(episode, return_inverse=True)[1].astype(np.int32),
         timeouts=last & ~terminals,
     )
+
+
+def used_columns(file: dict[str, np.ndarray], count: int | None) -> dict[str, np.ndarray]:
+    """The first `count` columns of the observations; the others must be constant, and so tell nothing."""
+    if count is None:
+        return file
+    if file["observations"].shape[1] < count or np.ptp(file["observations"][:, count:], axis=0).any():
+        raise Refused(f"has observations of another kind: only the first {count} columns should vary")
+    return {name: array[:, :count] if name.endswith("observations") else array for name, array in file.items()}
+
+
+def held_to(path: Path, known: str | None) -> tuple[str, Path]:
+    """The file's sha256, and where it is recorded.
+
+    Raises:
+        Refused: where it is another than the known one, or than the one that was recorded when the file was first read.
+    """
+    record = path.with_name(path.name + ".sha256")
+    expected = known or (record.read_text().split()[0] if record.exists() else None)
+    found = sha256_of(path)
+    if expected and found != expected:
+        told = "by D4RL's table" if known else f"as {record.name} recorded it"
+        raise Refused(f"has sha256 {found}; {told}, it is {expected}; delete the file to download it again")
+    return found, record
+
+
+def read(dataset: str, directory: str, discount: float) -> tuple[Transitions, Task, dict]:
+    """A data set of D4RL's, from `<directory>/<its file name>`, downloaded where it is not there yet.
+
+    Returns:
+        the transitions, the task, and what is known of the file: {"file", "sha256"}.
+
+    Raises:
+        SystemExit: in one line, where the file cannot be had, is not the one that it was, or is not sound.
+    """
+    row = d4rl_files()[dataset]
+    path = Path(directory) / Path(row.path).name
+    if not path.exists():
+        urls = [mirror.format(path=row.path, name=path.name) for mirror in MIRRORS]
+        download(urls, path, row.size, row.sha256, MAGIC)
+    environment = dict(ENVIRONMENTS[row.environment])
+    limit = environment.get("max_episode_steps", EPISODE_LIMIT)
+    try:
+        sha256, record = held_to(path, row.sha256)
+        file = used_columns(isolated(columns, str(path)), environment.pop("data_columns", None))
+        data = transitions(file, limit, discount)
+        if not len(data):
+            raise Refused("has no transitions: time runs out at every row")
+    except (Refused, OSError) as error:
+        raise SystemExit(f"{path} {error}") from None
+    write_text(record, f"{sha256}  {path.name}\n")
+    scale = RETURN_SCALES.get(row.environment) or data.largest_return(discount)
+    return data, Task(environment, limit, scale, row.reference), {"file": path.name, "sha256": sha256}

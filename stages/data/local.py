@@ -1,24 +1,29 @@
 """Data of our own: rollouts of the behaviour policies shipped in `behaviours/`, in the manner of D4RL.
 
+`random` draws actions evenly; `medium` and `expert` are one SAC snapshot each, `medium-expert` half of each, and
 `medium-replay` mixes the snapshots of one SAC training, evenly spaced up to the medium one, as D4RL's replay data hold
-what SAC saw on its way there; `medium` is the medium one alone. Actions are stochastic, as D4RL's are. Differs from
-D4RL in that
-snapshots stand for stretches of training: within one, the policy does not change.
+what SAC saw on its way there. Actions are stochastic, as D4RL's are. Differs from D4RL in that snapshots stand for
+stretches of training: within one, the policy does not change.
 """
 
 import json
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
 
+from stages.common.environments import ENVIRONMENTS
 from stages.common.progress import progress
 from stages.common.rng import numpy_stream
 from stages.common.simulator import make
-from stages.common.tasks import D4RL_TRANSITIONS, TASKS, parse
+from stages.common.tasks import D4RL_TRANSITIONS, parse
 from stages.common.transitions import Transitions
 
 BEHAVIOURS = Path(__file__).parent / "behaviours"
+PARTS = 10  # at least, of each data set: what processes share out among them
 
 
 class Behaviour:
@@ -39,26 +44,39 @@ class Behaviour:
         deviation = np.exp(np.clip(self.layer("log_std", hidden), -20, 2))
         return np.tanh(self.layer("mean", hidden) + deviation * noise.astype(np.float32))
 
+    def draw(self, observation: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        return self.act(observation, rng.standard_normal(shape))
 
-def behaviours(task: str, tier: str) -> list[Behaviour]:
-    """The behaviour policies of a tier, in the order of their training.
+
+class Uniform:
+    """Actions drawn evenly from [-1, 1], whatever is observed."""
+
+    def draw(self, observation: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        return rng.uniform(-1, 1, shape).astype(np.float32)
+
+
+def behaviours(task: str, tier: str) -> list[Path | None]:
+    """The snapshots of a tier, in the order of their training; None stands for the random policy.
 
     Raises:
         SystemExit: where none is shipped, naming the data sets that are.
     """
-    tiers = {
-        f"{index.parent.name}-{name}": [index.parent / file for file in files]
-        for index in sorted(BEHAVIOURS.glob("*/index.json"))
-        for name, files in json.loads(index.read_text())["tiers"].items()
-    }
+    tiers = {}
+    for index in sorted(BEHAVIOURS.glob("*/index.json")):
+        shipped = {"random": [None]}
+        for name, files in json.loads(index.read_text())["tiers"].items():
+            shipped[name] = [index.parent / file for file in files]
+        if shipped.keys() >= {"medium", "expert"}:
+            shipped["medium-expert"] = [*shipped["medium"], *shipped["expert"]]
+        tiers |= {f"{index.parent.name}-{name}": paths for name, paths in shipped.items()}
     if f"{task}-{tier}" not in tiers:
         raise SystemExit(
             f"params.yaml: datasets: no behaviours are shipped for {task}-{tier}; allowed: {', '.join(tiers)}"
         )
-    return [Behaviour(path) for path in tiers[f"{task}-{tier}"]]
+    return tiers[f"{task}-{tier}"]
 
 
-def rollouts(environment: str, behaviour: Behaviour, count: int, discount: float, rng: np.random.Generator):
+def rollouts(environment: dict, policy, count: int, discount: float, rng: np.random.Generator):
     """Yields `count` transitions, in order, as (observation, action, reward, next observation, discount, timeout).
 
     The last episode is cut at `count`, and counts as timed out.
@@ -68,7 +86,7 @@ def rollouts(environment: str, behaviour: Behaviour, count: int, discount: float
     for left in range(count - 1, -1, -1):
         if observation is None:
             observation, _ = env.reset(seed=int(rng.integers(2**31)))
-        action = behaviour.act(observation, rng.standard_normal(env.action_space.shape))
+        action = policy.draw(observation, env.action_space.shape, rng)
         following, reward, terminated, truncated, _ = env.step(action)
         timeout = not terminated and (truncated or left == 0)
         yield observation, action, reward, following, discount * (not terminated), timeout
@@ -76,31 +94,54 @@ def rollouts(environment: str, behaviour: Behaviour, count: int, discount: float
     env.close()
 
 
-def collect(dataset: str, transitions: int | str, discount: float) -> Transitions:
-    """`transitions` transitions of a data set, in equal parts from its behaviours; each part has a random stream of its
-    own.
+def part(environment: dict, snapshot: Path | None, count: int, discount: float, names: tuple) -> list[np.ndarray]:
+    """The columns of `rollouts`, as arrays; the random stream is the one of those names."""
+    policy = Uniform() if snapshot is None else Behaviour(snapshot)
+    rows = rollouts(environment, policy, count, discount, numpy_stream(*names))
+    kinds = [np.float32] * 5 + [bool]
+    return [np.array(column, dtype=kind) for column, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
+
+
+def shares(count: int, parts: int) -> list[int]:
+    """`count` in `parts` whole numbers that differ by one at most; no zeros."""
+    return [share for share in (count // parts + (k < count % parts) for k in range(parts)) if share]
+
+
+def collect(dataset: str, transitions: int | str, discount: float, processes: int) -> Transitions:
+    """`transitions` transitions of a data set, in equal shares from its behaviours.
+
+    A share is collected in parts, each with a random stream of its own and its last episode cut; `processes` processes
+    take parts as they become free. So the data are the same whatever their number.
 
     Arguments:
         transitions: a number, or "d4rl" for the size of D4RL's own file.
     """
     task, tier = parse(dataset)
-    policies = behaviours(task, tier)
+    snapshots = behaviours(task, tier)
     if transitions == "d4rl":
         size = D4RL_TRANSITIONS[tier]
         transitions = size[task] if isinstance(size, dict) else size
-    shares = [transitions // len(policies) + (k < transitions % len(policies)) for k in range(len(policies))]
-
-    rows = []
-    for k in progress(range(len(policies)), f"collect {dataset}", unit="behaviour"):
-        rows += rollouts(TASKS[task].environment, policies[k], shares[k], discount, numpy_stream("data", dataset, k))
-    observations, actions, rewards, following, discounts, timeouts = map(np.array, zip(*rows, strict=True))
+    sizes = [
+        (snapshot, size)
+        for snapshot, share in zip(snapshots, shares(transitions, len(snapshots)), strict=False)
+        for size in shares(share, -(-PARTS // len(snapshots)))
+    ]
+    jobs = [
+        (ENVIRONMENTS[task], snapshot, size, discount, ("data", dataset, k)) for k, (snapshot, size) in enumerate(sizes)
+    ]
+    # Forked processes start at once; elsewhere than on Linux, libraries do not survive a fork.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        pending = [pool.submit(part, *job) for job in jobs]
+        parts = [pending[k].result() for k in progress(range(len(jobs)), f"collect {dataset}", unit="part")]
+    observations, actions, rewards, following, discounts, timeouts = map(np.concatenate, zip(*parts, strict=True))
     ends = (discounts == 0) | timeouts
     return Transitions(
-        observations=observations.astype(np.float32),
-        actions=actions.astype(np.float32),
-        rewards=rewards.astype(np.float32),
-        next_observations=following.astype(np.float32),
-        discounts=discounts.astype(np.float32),
+        observations=observations,
+        actions=actions,
+        rewards=rewards,
+        next_observations=following,
+        discounts=discounts,
         episode=np.concatenate([[0], np.cumsum(ends)[:-1]]).astype(np.int32),
         timeouts=timeouts,
     )

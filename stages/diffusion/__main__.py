@@ -4,6 +4,7 @@ import argparse
 
 from stages.common.files import write_json
 from stages.common.params import load
+from stages.common.tasks import Task
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
 from stages.diffusion.train import train
@@ -19,8 +20,11 @@ def main():
     params = load(*READS)
     device = setup(params.device, params.threads)
     data = Transitions.load(f"data/{dataset}/real.npz")
+    scale = Task.load(dataset).return_scale
 
-    models, losses = zip(*(train(data, dataset, k, params, device) for k in range(params.generators)), strict=True)
+    models, losses = zip(
+        *(train(data, dataset, scale, k, params, device) for k in range(params.generators)), strict=True
+    )
     save(models, f"models/{dataset}/diffusion.safetensors")
     write_json(f"results/{dataset}/diffusion.json", {f"generator {k}": loss for k, loss in enumerate(losses)}, digits=5)
 

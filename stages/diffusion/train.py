@@ -7,7 +7,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stages.common.progress import progress
 from stages.common.rng import numpy_stream, seed_of, torch_stream
-from stages.common.tasks import task_of
 from stages.common.transitions import Transitions
 from stages.diffusion.windows import Windows
 from stages.diffusion.world_model import WorldModel
@@ -42,10 +41,13 @@ def draw_loss(model: WorldModel, windows: Windows, starts, hidden: float, genera
     )
 
 
-def train(data: Transitions, dataset: str, generator: int, params, device: torch.device) -> tuple[WorldModel, dict]:
+def train(
+    data: Transitions, dataset: str, return_scale: float, generator: int, params, device: torch.device
+) -> tuple[WorldModel, dict]:
     """The world model of that generator, with the moving average of its weights, and its losses.
 
     Arguments:
+        return_scale: of the data set's task.
         params: has `horizon`, `discount` and `diffusion`.
 
     Returns:
@@ -54,7 +56,7 @@ def train(data: Transitions, dataset: str, generator: int, params, device: torch
     config = params.diffusion
     torch.manual_seed(seed_of("diffusion", dataset, generator, "weights"))
     model = WorldModel(data.observations.shape[1], data.actions.shape[1], params.horizon, config).to(device)
-    windows = Windows(data, params.horizon, params.discount, task_of(dataset).return_scale, device)
+    windows = Windows(data, params.horizon, params.discount, return_scale, device)
     model.normalizer.fit(windows.steps)
     averaged = AveragedModel(model.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
     optimizer = torch.optim.Adam(model.network.parameters(), lr=config.learning_rate, fused=True)

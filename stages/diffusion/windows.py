@@ -2,19 +2,8 @@
 
 import numpy as np
 import torch
-from scipy.signal import lfilter
 
-from stages.common.transitions import Transitions
-
-
-def return_to_go(rewards: np.ndarray, episode: np.ndarray, discount: float) -> np.ndarray:
-    """(N,) float64: Σₖ γᵏ r of the rest of the trajectory, from each transition to the end of its episode.
-
-    Not of the window alone: DWM's Algorithm 17 prints that, but its target returns only make sense for the whole.
-    """
-    starts = np.flatnonzero(np.diff(episode, prepend=episode[0] - 1))
-    parts = np.split(rewards.astype(np.float64), starts[1:])
-    return np.concatenate([lfilter([1.0], [1.0, -discount], part[::-1])[::-1] for part in parts])
+from stages.common.transitions import Transitions, return_to_go
 
 
 def steps_left(episode: np.ndarray) -> np.ndarray:

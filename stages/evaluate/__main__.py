@@ -8,9 +8,10 @@ import re
 
 import torch
 
+from stages.common.environments import name_of
 from stages.common.files import write_json
 from stages.common.params import load
-from stages.common.tasks import task_of
+from stages.common.tasks import Task
 from stages.common.torch_setup import setup
 from stages.evaluate.rollout import episodes
 from stages.policy.trainer import load as load_policies
@@ -32,13 +33,13 @@ def main():
     cell = parser.parse_args()
     params = load(*READS)
     setup("cpu", params.threads)
-    task = task_of(cell.dataset)
+    task = Task.load(cell.dataset)
     policies = load_policies(f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors")
     steps, generators = policies["steps"].tolist(), policies["generators"].tolist()
 
     def play(snapshots: slice, count: int):
         layers = layers_of(policies, snapshots)
-        return episodes(task.environment, layers, policies["mean"], policies["std"], count, ("evaluate", cell.dataset))
+        return episodes(task, layers, policies["mean"], policies["std"], count, ("evaluate", cell.dataset))
 
     returns, lengths = play(slice(-1, None), params.evaluate.episodes)
     curve = []
@@ -50,7 +51,7 @@ def main():
     result = {
         **vars(cell),
         "source": params.source,
-        "environment": task.environment,
+        "environment": name_of(task.environment),
         "reference": task.reference,
         "steps": steps[-1],
         "seeds": [

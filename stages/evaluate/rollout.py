@@ -6,6 +6,7 @@ import torch
 from stages.common.progress import progress
 from stages.common.rng import seed_of
 from stages.common.simulator import make
+from stages.common.tasks import Task
 
 
 def act(layers: list[tuple[torch.Tensor, torch.Tensor]], states: torch.Tensor) -> torch.Tensor:
@@ -20,7 +21,7 @@ def act(layers: list[tuple[torch.Tensor, torch.Tensor]], states: torch.Tensor) -
     return torch.baddbmm(bias, states, weight).tanh()
 
 
-def episodes(environment: str, layers, mean, std, count: int, names: tuple) -> tuple[np.ndarray, np.ndarray]:
+def episodes(task: Task, layers, mean, std, count: int, names: tuple) -> tuple[np.ndarray, np.ndarray]:
     """Plays `count` whole episodes with each policy; episode k starts alike for all policies, and for all methods.
 
     A loop over environments, not Gymnasium's vector environment: that one steps finished environments until the last is
@@ -34,13 +35,12 @@ def episodes(environment: str, layers, mean, std, count: int, names: tuple) -> t
         undiscounted returns (policies, count) float64, and lengths (policies, count) int.
     """
     policies = len(layers[0][0])
-    envs = [make(environment) for _ in range(policies * count)]
-    limit = envs[0].spec.max_episode_steps
+    envs = [make(task.environment) for _ in range(policies * count)]
     starts = [env.reset(seed=seed_of(*names, k % count) % 2**31)[0] for k, env in enumerate(envs)]
     states = np.array(starts, dtype=np.float32)
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), dtype=int)
     running = list(range(len(envs)))
-    for _ in progress(range(limit), f"evaluate {policies} policies x {count} episodes"):
+    for _ in progress(range(task.episode_limit), f"evaluate {policies} policies x {count} episodes"):
         given = (torch.from_numpy(states).view(policies, count, -1) - mean) / std
         actions = act(layers, given).view(len(envs), -1).numpy()
         going = []

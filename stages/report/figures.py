@@ -50,6 +50,10 @@ def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(method=frame["method"].map(label), algorithm=frame["algorithm"].map(label))
 
 
+def scale(scores: Scores, dataset: str) -> str:
+    return "return" if dataset in scores.raw else "normalised score"
+
+
 def save(figure: Figure, path: Path, handles: list, labels: list[str]):
     """One legend above all panels; no program version in the file, which would change its bytes."""
     top = 1 - 0.42 / figure.get_figheight()
@@ -82,7 +86,7 @@ def learning_curves(curves: pd.DataFrame, scores: Scores, path: Path):
             sns.lineplot(part, **columns, **look, errorbar="sd", legend=False, ax=axis)
             axis.axhline(scores.behaviour[dataset], color=GREY, linestyle=(0, (4, 3)), linewidth=1)
             heading = f"{dataset}\n" if axis is row[0] else ""
-            axis.set(title=heading + label(algorithm), xlabel="training step", ylabel="normalised score")
+            axis.set(title=heading + label(algorithm), xlabel="training step", ylabel=scale(scores, dataset))
             axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step / 1000:g}k" if step else "0"))
             axis.grid(visible=False, axis="x")
@@ -98,7 +102,7 @@ def score_bars(episodes: pd.DataFrame, scores: Scores, path: Path):
     columns = min(len(datasets), 2)
     rows = -(-len(datasets) // columns)
     width = 9.3
-    figure, axes = plt.subplots(rows, columns, figsize=(width, 2.8 * rows + 0.42), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, 2.8 * rows + 0.42), squeeze=False, sharey=not scores.raw)
     seeds = episodes.groupby(["dataset", "method", "algorithm", "seed"], sort=False)["score"].mean().reset_index()
     frame = labelled(seeds)
     columns = {"x": "algorithm", "y": "score", "hue": "method", "hue_order": list(palette), "palette": palette}
@@ -124,7 +128,7 @@ def score_bars(episodes: pd.DataFrame, scores: Scores, path: Path):
                         bar.get_x() + 0.6 * bar.get_width(), cell.low, cell.high, color=INK, linewidth=1.6, zorder=5
                     )
         axis.axhline(scores.behaviour[dataset], color=GREY, linestyle=(0, (4, 3)), linewidth=1)
-        axis.set(title=dataset, xlabel="", ylabel="normalised score")
+        axis.set(title=dataset, xlabel="", ylabel=scale(scores, dataset))
         axis.grid(visible=False, axis="x")
     for axis in axes.flat[len(datasets) :]:
         axis.remove()

@@ -1,11 +1,20 @@
 """What the numbers say, in sentences made from them: the headline, and the notes under the tables."""
 
-from stages.report.scores import Scores
+from stages.report.scores import AVERAGE, Scores
 from stages.report.statistics import FEWEST_SEEDS, Estimate, average, difference, units
 from stages.report.words import bracket, label, listed, number, percent, plural, sentence
 
 FLOORS = ("bc",)
-SOURCES = {"local": "Locally collected data, not D4RL's files.", "d4rl": "D4RL v2 files."}
+SOURCES = {
+    "local": "Locally collected data, not D4RL's files.",
+    "d4rl": "D4RL's files.",
+    "minari": "Minari data sets, not D4RL's files.",
+}
+REFERENCES = {  # whose returns score 0 and 100
+    "local": "0 is D4RL's random policy, 100 its expert",
+    "d4rl": "0 is D4RL's random policy, 100 its expert",
+    "minari": "0 and 100 are the reference returns that each Minari data set stores",
+}
 
 
 def subject(scores: Scores) -> str | None:
@@ -24,7 +33,7 @@ def judges(scores: Scores) -> list[str]:
 
 def overall(scores: Scores, method: str) -> Estimate:
     """The average over `judges`, and over data sets where there are several."""
-    parts = [scores.cells[scores.datasets[-1], method, algorithm] for algorithm in judges(scores)]
+    parts = [scores.cells[scores.headline, method, algorithm] for algorithm in judges(scores)]
     return average(parts, scores.confidence)
 
 
@@ -36,9 +45,9 @@ def overlap(first: Estimate, second: Estimate, confidence: float) -> str:
 
 def scope(scores: Scores) -> str:
     """What an overall score is averaged over."""
-    datasets = list(scores.collected)
-    over = datasets[0] if len(datasets) == 1 else f"{len(datasets)} data sets"
-    mean = "" if len(judges(scores)) == 1 and len(datasets) == 1 else "averaged over "
+    several = scores.headline == AVERAGE
+    over = f"{len(scores.collected)} data sets" if several else scores.headline
+    mean = "" if len(judges(scores)) == 1 and not several else "averaged over "
     return f"{mean}{listed(map(label, judges(scores)))} on {over}"
 
 
@@ -54,12 +63,20 @@ def headline(scores: Scores) -> tuple[str, str]:
     ours, real = overall(scores, method), overall(scores, "real")
     gain = difference(ours, real, scores.confidence)
     word = "more" if round(gain.mean, 1) >= 0 else "less"
-    points = f"{number(abs(gain.mean))} points {word} than real data alone"
+    what = "points of return" if scores.headline in scores.raw else "points"
+    size = f"{number(abs(gain.mean))} {what} {word} than real data alone"
     numbers = [
         f"{label(name)} {number(est.mean)} {bracket(est)}".strip() for name, est in ((method, ours), ("real", real))
     ]
     line = f"{sentence(scope(scores))}: {listed(numbers)}."
-    return f"{sentence(label(method))} scores {points}, {overlap(ours, real, scores.confidence)}", line
+    return f"{sentence(label(method))} scores {size}, {overlap(ours, real, scores.confidence)}", line
+
+
+def points(scores: Scores) -> str:
+    """What the differences are counted in."""
+    raw = {dataset in scores.raw for dataset in scores.collected}
+    names = [name for name, kind in (("normalised score", False), ("return", True)) if kind in raw]
+    return f"points of {' or of '.join(names)}"
 
 
 def verdict(gain: Estimate) -> str:
@@ -102,6 +119,21 @@ def interval_notes(scores: Scores, seeds: int, resamples: int) -> list[str]:
     return found
 
 
+def scale_notes(scores: Scores, deviation: str) -> list[str]:
+    """What the numbers mean."""
+    found = []
+    if len(scores.raw) < len(scores.collected):
+        (kind,) = {content["data"]["source"] for content in scores.collected.values()}
+        found.append(f"Normalised score: {REFERENCES[kind]}{deviation}.")
+    if scores.raw:
+        found.append(
+            f"{listed(scores.raw)}: plain returns{'' if found else deviation}, since no reference scores are stored for"
+            f" {'it' if len(scores.raw) == 1 else 'them'}; they compare with no normalised score"
+            f"{', and no average over data sets is made' if len(scores.collected) > 1 else ''}."
+        )
+    return found
+
+
 def source(scores: Scores) -> str:
     """Whose data these are."""
     names = {content["data"]["source"] for content in scores.collected.values()}
@@ -117,7 +149,7 @@ def notes(scores: Scores, resamples: int) -> list[str]:
     deviation = ", mean ± sample standard deviation (n−1) over seeds" if seeds > 1 else ""
     return [
         source(scores),
-        f"Normalised score: 0 is D4RL's random policy, 100 its expert{deviation}.",
+        *scale_notes(scores, deviation),
         f"{plural(seeds, 'seed')}, {episodes} each, in {environments}; last checkpoint, deterministic policy.",
         *interval_notes(scores, seeds, resamples),
         "Behaviour: the average score of the data's own episodes.",

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.common.schema import Params
-from stages.report.notes import headline, judges, overall, source, subject, verdict
+from stages.report.notes import headline, judges, overall, points, source, subject, verdict
 from stages.report.scores import AVERAGE, Scores
 from stages.report.statistics import Estimate
 from stages.report.tables import is_best
@@ -36,7 +36,7 @@ def cards(scores: Scores) -> list[dict]:
     method = subject(scores)
     if method is None or not scores.differences:
         return []
-    dataset = scores.datasets[-1]
+    dataset = scores.headline
     return [
         {
             "algorithm": label(algorithm),
@@ -84,13 +84,15 @@ def difference_groups(scores: Scores) -> list[dict]:
     return groups
 
 
-def data_sections(scores: Scores) -> list[dict]:
-    """For each data set, its own numbers and those of each phase."""
+def data_sections(scores: Scores, folder: Path) -> list[dict]:
+    """For each data set, its card's figure, its own numbers and those of each phase."""
     sections = []
     for dataset, content in scores.collected.items():
         parts = {"data": content["data"], **content["phases"]}
         tables = [{"title": sentence(label(name)), "blocks": blocks(record)} for name, record in parts.items()]
-        sections.append({"dataset": dataset, "tables": tables})
+        what = "Returns, lengths, actions and observations; and the training of the behaviour, where it is known."
+        card = figure(folder / f"{dataset}.png", dataset, what, f"Six panels on the data of {dataset}.")
+        sections.append({"dataset": dataset, "card": card, "tables": tables})
     return sections
 
 
@@ -150,10 +152,11 @@ def render(scores: Scores, params: Params, notes: list[str], folder: Path) -> st
         behaviour=sentence(BEHAVIOUR),
         notes=notes,
         difference_groups=difference_groups(scores),
+        points=sentence(points(scores)),
         confidence=percent(scores.confidence),
         intervals=intervals(scores),
         figures=figures(scores, folder),
-        data_sections=data_sections(scores),
+        data_sections=data_sections(scores, folder.parent / "data"),
         parameter_sections=parameter_sections(params),
         source=source(scores),
     )

@@ -19,11 +19,12 @@ class Scores:
     """What tables, figures and page show.
 
     Attributes:
-        datasets: of the grid; `AVERAGE` comes last where there is more than one.
+        datasets: of the grid; `AVERAGE` comes last where there is more than one, all with normalised scores.
         cells: (dataset, method, algorithm) → Estimate of the normalised score.
         differences: the same for each method minus `real`; empty where the grid has no `real`.
         behaviour: dataset → average score of the data's own episodes.
         collected: dataset → the content of `results/collected/<dataset>.json`.
+        raw: data sets without reference scores; there "score" means the plain return.
     """
 
     datasets: list[str]
@@ -34,6 +35,21 @@ class Scores:
     differences: dict[tuple[str, str, str], Estimate]
     behaviour: dict[str, float]
     collected: dict[str, dict]
+    raw: list[str]
+
+    @property
+    def headline(self) -> str:
+        """What the headline is about: the average, or else the first data set."""
+        return AVERAGE if AVERAGE in self.datasets else self.datasets[0]
+
+
+def raw_datasets(collected: dict[str, dict]) -> list[str]:
+    return [name for name, content in collected.items() if any(cell["reference"] is None for cell in content["cells"])]
+
+
+def averaged(collected: dict[str, dict]) -> bool:
+    """Whether an average over data sets means something: returns of different tasks have no common scale."""
+    return len(collected) > 1 and not raw_datasets(collected)
 
 
 def read_collected(params: Params) -> dict[str, dict]:
@@ -96,7 +112,7 @@ def curve_frame(collected: dict[str, dict]) -> pd.DataFrame:
 
 
 def estimate_cells(collected: dict[str, dict], params: Params) -> dict[tuple[str, str, str], Estimate]:
-    """(dataset, method, algorithm) → Estimate, and (`AVERAGE`, …) where there is more than one data set.
+    """(dataset, method, algorithm) → Estimate, and (`AVERAGE`, …) where an average means something.
 
     Algorithms share their draws within a data set and method, since policy i of each learns from the same generator.
     """
@@ -107,7 +123,7 @@ def estimate_cells(collected: dict[str, dict], params: Params) -> dict[tuple[str
         values = [np.mean(seed["scores"]) for seed in cell["seeds"]]
         clusters = [seed["generator"] for seed in cell["seeds"]]
         cells[tuple(names.values())] = estimate(values, clusters, rng, params.report.resamples, confidence)
-    if len(collected) > 1:
+    if averaged(collected):
         for method in params.methods:
             for algorithm in params.algorithms:
                 parts = [cells[dataset, method, algorithm] for dataset in collected]
@@ -124,11 +140,11 @@ def score(collected: dict[str, dict], params: Params) -> Scores:
         if method != "real" and "real" in params.methods
     }
     behaviour = {dataset: content["data"]["score_mean"] for dataset, content in collected.items()}
-    if len(collected) > 1:
+    if averaged(collected):
         behaviour[AVERAGE] = float(np.mean(list(behaviour.values())))
     datasets = list(behaviour)
     names = (datasets, params.methods, params.algorithms)
-    return Scores(*names, params.report.confidence, cells, differences, behaviour, collected)
+    return Scores(*names, params.report.confidence, cells, differences, behaviour, collected, raw_datasets(collected))
 
 
 def summary(scores: Scores) -> dict:

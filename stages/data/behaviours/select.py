@@ -1,52 +1,74 @@
-"""Ships snapshots of a training as behaviours, from the first to the one that is called medium.
+"""Ships snapshots of a training as behaviours, and measures what each of them scores.
 
-    python -m stages.data.behaviours.select hopper raw/hopper --medium 210000
+    python -m stages.data.behaviours.select walker2d run0 raw/walker2d --medium 700000 --expert 1600000
 
-D4RL's hopper-medium averages 44 on its scale. SAC passes that level for moments before it stays there, so the medium
-snapshot is chosen by hand from curve.csv, and what each shipped one scores is measured here and kept in index.json.
+The snapshots are chosen by hand from curve.csv: D4RL's medium data average a return of 1422 (hopper), 2852 (walker2d)
+and 4770 (halfcheetah), and SAC passes these for moments before it stays there. `medium-replay` gets evenly spaced
+snapshots up to the medium one. Tiers that are not named keep what they have, so they may come from different runs.
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 
+from stages.common.environments import ENVIRONMENTS
 from stages.common.files import write_json
 from stages.common.rng import numpy_stream
-from stages.common.tasks import TASKS
+from stages.common.tasks import RETURN_SCALES, gym_mujoco
 from stages.data.local import BEHAVIOURS, Behaviour, rollouts
 
 REPLAY = 20
 STEPS = 20_000
 
 
-def average_return(environment: str, path: Path) -> float:
+def average_return(environment: dict, path: Path) -> float:
     """Mean undiscounted return of the whole episodes in STEPS stochastic steps."""
     rows = list(rollouts(environment, Behaviour(path), STEPS, 1.0, numpy_stream("select", path.stem)))
-    ends = [k for k, row in enumerate(rows) if row[4] == 0 or row[5]][:-1]
+    ends = [k for k, row in enumerate(rows) if row[4] == 0 or row[5]]
+    ends = ends[:-1] or ends
     rewards = np.cumsum([row[2] for row in rows])
     return float(np.mean(np.diff(rewards[ends], prepend=0)))
 
 
+def evenly(medium: int, every: int) -> list[int]:
+    """REPLAY training steps up to the medium one, at which there are snapshots."""
+    return sorted({max(round(medium * k / REPLAY / every), 1) * every for k in range(1, REPLAY + 1)})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("task", choices=RETURN_SCALES)
+    parser.add_argument("run", help="name of the training, a folder of the task")
     parser.add_argument("raw", type=Path, help="the folder that train.py wrote")
-    parser.add_argument("--medium", type=int, required=True, help="training step of the medium snapshot")
+    parser.add_argument("--medium", type=int, help="training step of the medium snapshot")
+    parser.add_argument("--expert", type=int, help="training step of the expert snapshot")
     arguments = parser.parse_args()
-    task = TASKS[arguments.task]
 
-    every = min(int(path.stem) for path in arguments.raw.glob("*.safetensors"))
-    replay = sorted({max(round(arguments.medium * k / REPLAY / every), 1) * every for k in range(1, REPLAY + 1)})
-    names = [f"{step}.safetensors" for step in replay]
     folder = BEHAVIOURS / arguments.task
-    folder.mkdir(exist_ok=True)
-    for name in [*names, "curve.csv"]:
-        shutil.copy(arguments.raw / name, folder / name)
-    scores = {name: round(float(task.score(average_return(task.environment, folder / name))), 1) for name in names}
-    tiers = {"medium": names[-1:], "medium-replay": names}
-    write_json(folder / "index.json", {"environment": task.environment, "scores": scores, "tiers": tiers})
+    (folder / arguments.run).mkdir(parents=True, exist_ok=True)
+    shutil.copy(arguments.raw / "curve.csv", folder / arguments.run / "curve.csv")
+    every = min(int(path.stem) for path in arguments.raw.glob("*.safetensors"))
+    steps = {}
+    if arguments.medium:
+        steps |= {"medium": [arguments.medium], "medium-replay": evenly(arguments.medium, every)}
+    if arguments.expert:
+        steps |= {"expert": [arguments.expert]}
+
+    index = folder / "index.json"
+    shipped = json.loads(index.read_text()) if index.exists() else {"scores": {}, "tiers": {}}
+    for tier, chosen in steps.items():
+        shipped["tiers"][tier] = [f"{arguments.run}/{step}.safetensors" for step in chosen]
+        for step, name in zip(chosen, shipped["tiers"][tier], strict=True):
+            shutil.copy(arguments.raw / f"{step}.safetensors", folder / name)
+            found = average_return(ENVIRONMENTS[arguments.task], folder / name)
+            shipped["scores"][name] = round(float(gym_mujoco(arguments.task).score(found)), 1)
+            print(f"{arguments.task} {tier} {name}: return {found:.0f}, score {shipped['scores'][name]}", flush=True)
+    used = {name for names in shipped["tiers"].values() for name in names}
+    shipped["scores"] = {name: score for name, score in shipped["scores"].items() if name in used}
+    write_json(index, shipped)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,110 @@
+"""Any Minari data set of vectors: by its id, from the local Minari folder or else from the remote that Minari names."""
+
+import math
+
+import minari
+import numpy as np
+from gymnasium import spaces
+
+from stages.common.tasks import Task
+from stages.common.transitions import Transitions
+
+TOLERANCE = 0.01  # of half the action range, by which an action may lie outside; it is clipped then
+
+
+class Unusable(Exception):
+    """The data set cannot be used here; the message says why."""
+
+
+def flat(space: spaces.Space, values) -> np.ndarray:
+    """(T, …) values of a Box, or of Dicts of Boxes, → (T, S), each row as `gymnasium.spaces.flatten` makes it."""
+    if isinstance(space, spaces.Box):
+        return np.asarray(values, dtype=np.float32).reshape(len(values), -1)
+    if isinstance(space, spaces.Dict):
+        return np.concatenate([flat(part, values[key]) for key, part in space.spaces.items()], axis=1)
+    raise Unusable(f"has observations in {type(space).__name__}; only Box, and Dict of Box, can be used")
+
+
+def within_one(space: spaces.Box, actions: np.ndarray) -> np.ndarray:
+    """(T, …) actions → (T, A), with the space's bounds at -1 and 1."""
+    low, high = space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
+    scaled = 2 * (actions.reshape(len(actions), -1) - low) / (high - low) - 1
+    if not np.abs(scaled).max(initial=0) <= 1 + TOLERANCE:
+        raise Unusable(f"has actions outside its action space, at {np.abs(scaled).max():g} where 1 is the bound")
+    return scaled.clip(-1, 1).astype(np.float32)
+
+
+def one_episode(data: minari.MinariDataset, episode, discount: float) -> tuple[np.ndarray, ...]:
+    """The columns of Transitions, for the steps of one episode; it may hold several terminations."""
+    states = flat(data.observation_space, episode.observations)
+    if len(states) != len(episode.rewards) + 1:
+        raise Unusable(f"has {len(states)} observations for {len(episode.rewards)} steps in episode {episode.id}")
+    terminal = np.asarray(episode.terminations, dtype=bool)
+    timeouts = np.zeros(len(terminal), dtype=bool)
+    timeouts[-1] = not terminal[-1]
+    return (
+        states[:-1],
+        within_one(data.action_space, episode.actions),
+        np.asarray(episode.rewards, dtype=np.float32),
+        states[1:],
+        (discount * ~terminal).astype(np.float32),
+        timeouts,
+    )
+
+
+def transitions(data: minari.MinariDataset, discount: float) -> Transitions:
+    """All steps of all episodes."""
+    if not isinstance(data.action_space, spaces.Box) or not data.action_space.is_bounded():
+        raise Unusable(f"has actions in {data.action_space}; only a bounded Box can be used")
+    parts = [one_episode(data, episode, discount) for episode in data.iterate_episodes() if len(episode)]
+    if not parts:
+        raise Unusable("has no steps")
+    observations, actions, rewards, following, discounts, timeouts = map(np.concatenate, zip(*parts, strict=True))
+    ends = (discounts == 0) | timeouts
+    return Transitions(
+        observations=observations,
+        actions=actions,
+        rewards=rewards,
+        next_observations=following,
+        discounts=discounts,
+        episode=np.concatenate([[0], np.cumsum(ends)[:-1]]).astype(np.int32),
+        timeouts=timeouts,
+    )
+
+
+def task_of(data: minari.MinariDataset, read: Transitions, discount: float) -> Task:
+    """The environment that the data set names for evaluation, and its reference scores where it stores them.
+
+    Many Minari data sets have none (`mujoco/*`); their scores are then plain returns.
+    """
+    spec = data.recover_environment(eval_env=True, disable_env_checker=True).spec
+    metadata = data.storage.metadata
+    reference = metadata.get("ref_min_score"), metadata.get("ref_max_score")
+    known = all(isinstance(score, (int, float)) and math.isfinite(score) for score in reference)
+    return Task(
+        environment={"spec": spec.to_json()},
+        episode_limit=spec.max_episode_steps or int(np.bincount(read.episode).max()),
+        return_scale=read.largest_return(discount),
+        reference=reference if known and reference[0] != reference[1] else None,
+    )
+
+
+def read(dataset: str, discount: float) -> tuple[Transitions, Task, dict]:
+    """The Minari data set of that id, downloaded where the local Minari folder does not have it.
+
+    Where that folder is and which remote is asked follow Minari's own MINARI_DATASETS_PATH and MINARI_REMOTE.
+
+    Returns:
+        the transitions, the task, and what is known of the data set: {"minari_version", …}.
+
+    Raises:
+        SystemExit: in one line, where it cannot be had or cannot be used.
+    """
+    try:
+        data = minari.load_dataset(dataset, download=True)
+        found = transitions(data, discount)
+        task = task_of(data, found, discount)
+    except Exception as error:  # Minari, its remotes and its storages raise of every kind
+        told = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SystemExit(f"Minari data set {dataset}: {told}") from error
+    return found, task, {"minari_version": data.minari_version}
