@@ -1,6 +1,7 @@
 """The pipeline as DVC sees it: declared code and parameters, the presets, and real runs of a tiny configuration."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -10,11 +11,18 @@ import sys
 import time
 from pathlib import Path
 
+import gymnasium as gym
+import h5py
+import minari
+import numpy as np
 import pytest
 import yaml
 from dvc.repo import Repo
+from minari.data_collector.episode_buffer import EpisodeBuffer
 
+from stages.common.environments import ENVIRONMENTS
 from stages.common.schema import Params, shelf
+from stages.common.simulator import make
 from tests.conftest import ROOT
 
 STAGES = list(Repo(str(ROOT)).index.stages)  # the grid, expanded by DVC itself
@@ -274,6 +282,81 @@ def test_a_killed_stage_leaves_nothing_that_the_next_run_trusts(project):
     run(project, "git", "checkout", "-q", ".")
     run(project, "dvc", "repro", target)
     assert model.read_bytes() == before
+
+
+def random_episodes(env, episodes: int, steps: int):
+    """Yields (observations, actions, rewards) of random actions, with one observation more than steps."""
+    env.action_space.seed(0)
+    for seed in range(episodes):
+        states, actions, rewards = [env.reset(seed=seed)[0]], [], []
+        for _ in range(steps):
+            actions.append(env.action_space.sample())
+            state, reward, *_ = env.step(actions[-1])
+            states.append(state)
+            rewards.append(reward)
+        yield states, np.array(actions), np.array(rewards)
+
+
+def test_d4rl_s_files_go_all_the_way(project, tmp_path):
+    parts = list(random_episodes(make(ENVIRONMENTS["maze2d-umaze"]), 10, 150))
+    with h5py.File(tmp_path / "maze2d-umaze-sparse-v1.hdf5", "w") as file:
+        file["observations"] = np.concatenate([states[:-1] for states, _, _ in parts])
+        file["actions"] = np.concatenate([actions for _, actions, _ in parts])
+        file["rewards"] = np.concatenate([rewards for _, _, rewards in parts])
+        file["terminals"] = np.zeros(1500, dtype=bool)
+        file["timeouts"] = np.arange(1500) % 150 == 149
+    settings = ("source=d4rl", f"d4rl.directory={tmp_path}", "datasets=[maze2d-umaze-v1]", "algorithms=[bc]")
+    run(project, "dvc", "exp", "run", *(part for setting in settings for part in ("-S", setting)))
+    facts = json.loads((project / "results/maze2d-umaze-v1/data.json").read_text())
+    cell = json.loads((project / "results/maze2d-umaze-v1/dawm-bc.json").read_text())
+    table = (project / "reports/tables/scores.md").read_text()
+    assert facts["transitions"] == 1490  # without the steps at which time ran out
+    assert facts["sha256"] in (tmp_path / "maze2d-umaze-sparse-v1.hdf5.sha256").read_text()
+    assert cell["reference"] == [23.85, 161.86]
+    assert [length for seed in cell["seeds"] for length in seed["lengths"]] == [300] * 4
+    assert "D4RL's files." in table
+    assert (project / "reports/data/maze2d-umaze-v1.md").exists()
+    restore(project)
+
+
+def test_a_minari_data_set_goes_all_the_way_and_out_again(project, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    env = gym.make("gymnasium_robotics:PointMaze_UMaze-v3")
+    buffers = [
+        EpisodeBuffer(
+            observations={key: np.array([state[key] for state in states]) for key in states[0]},
+            actions=actions,
+            rewards=rewards,
+            terminations=np.zeros(len(rewards), dtype=bool),
+            truncations=np.arange(len(rewards)) == len(rewards) - 1,
+            infos={},
+        )
+        for states, actions, rewards in random_episodes(env, 10, 150)
+    ]
+    minari.create_dataset_from_buffers("test/pointmaze-v0", buffers, env=env)
+    settings = ("source=minari", "datasets=[test/pointmaze-v0]", "algorithms=[bc]")
+    run(project, "dvc", "exp", "run", *(part for setting in settings for part in ("-S", setting)))
+    cell = json.loads((project / "results/test/pointmaze-v0/dawm-bc.json").read_text())
+    table = (project / "reports/tables/scores.md").read_text()
+    assert cell["environment"] == "PointMaze_UMaze-v3"
+    assert cell["reference"] is None
+    assert all(seed["scores"] == seed["returns"] for seed in cell["seeds"])
+    assert "test/pointmaze-v0: plain returns" in table
+    assert "Minari data sets, not D4RL's files." in table
+    assert "normalised" not in table.replace("no normalised score", "")
+
+    command = ("--dataset", "test/pointmaze-v0", "--method", "dawm", "--id", "test/dawm-v0")
+    run(project, sys.executable, "-m", "stages.data.export", *command)
+    exported = minari.load_dataset("test/dawm-v0")
+    made = exported.storage.metadata["provenance"]
+    lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"]["augment@test/pointmaze-v0"]
+    assert made["dvc_revision"] in {out["md5"] for out in lock["outs"]}
+    assert made["git_revision"] == run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    assert (made["method"], made["source"], made["parameters"]["horizon"]) == ("dawm", "minari", 3)
+    assert exported.total_steps == 500
+    recovered, _ = exported.recover_environment().reset(seed=0)
+    assert exported.observation_space.contains(recovered.astype(np.float32))
+    restore(project)
 
 
 def test_the_paper_preset_s_whole_grid_is_planned(project):

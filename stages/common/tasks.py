@@ -49,7 +49,7 @@ class Task:
     def score(self, returns):
         """Undiscounted episode returns → D4RL's normalised score; without a reference, the returns themselves."""
         if self.reference is None:
-            return np.asarray(returns)
+            return np.asarray(returns)[()]
         low, high = self.reference
         return 100 * (np.asarray(returns) - low) / (high - low)
 

@@ -21,7 +21,7 @@ from stages.common.tasks import RETURN_SCALES, gym_mujoco
 from stages.data.local import BEHAVIOURS, Behaviour, rollouts
 
 REPLAY = 20
-STEPS = 20_000
+STEPS = 10_000
 
 
 def average_return(environment: dict, path: Path) -> float:

@@ -1,0 +1,98 @@
+"""The data card: its numbers by hand, D4RL's beside them, and how far a tier is from what it aims at."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from stages.common.files import write_json
+from stages.common.tasks import TIERS, gym_mujoco
+from stages.data.__main__ import summary
+from stages.report.card import aim, card, d4rl_observations, main, markdown, trainings
+from tests.conftest import ROOT
+
+DATASET = "hopper-medium-replay"
+
+
+@pytest.fixture
+def here(collected_hopper, tmp_path, monkeypatch):
+    """A folder with the outputs of the data stage, under a local and under a Minari name."""
+    monkeypatch.chdir(tmp_path)
+    task = gym_mujoco("hopper")
+    for dataset, source, known in [(DATASET, "local", task), ("test/h-v0", "minari", replace(task, reference=None))]:
+        collected_hopper.save(f"data/{dataset}/real.npz")
+        known.save(dataset)
+        write_json(f"results/{dataset}/data.json", summary(collected_hopper, known, source))
+    return tmp_path
+
+
+def test_the_card_s_numbers_by_hand(here, collected_hopper):
+    text = markdown(card(DATASET, "local"))
+    lengths = np.unique(collected_hopper.episode, return_counts=True)[1]
+    returns = [collected_hopper.rewards[collected_hopper.episode == k].sum() for k in range(len(lengths))]
+    ended = (collected_hopper.discounts == 0).sum()
+    assert f"| episodes | {len(lengths):,}, of which {ended:,} ended by themselves |" in text
+    assert " · ".join(f"{value:,.0f}" for value in np.percentile(lengths, (0, 25, 50, 75, 100))) in text
+    assert " · ".join(f"{value:,.0f}" for value in np.percentile(returns, (0, 25, 50, 75, 100))) in text
+    mean, std = collected_hopper.observations.mean(0), collected_hopper.observations.std(0)
+    assert f"| 0 | {mean[0]:.3f} | 1.231 | {std[0]:.3f} | 0.176 |" in text  # D4RL's 1.2305 and 0.1757
+    assert text.count("\n| ") == (1 + 12) + (1 + 11)  # two tables with their heads
+    assert "20 SAC snapshots, run0, at step 10,000 to 210,000" in text
+
+
+def test_a_card_without_d4rl_s_numbers_or_references(here):
+    found = card("test/h-v0", "minari")
+    text = markdown(found)
+    assert (found.theirs, found.trainings, aim(found)) == (None, {}, None)
+    assert "| normalised score | – |" in text
+    assert "![test/h-v0](h-v0.png)" in text
+    assert "D4RL" not in text
+
+
+@pytest.mark.parametrize(
+    ("dataset", "found", "told"),
+    [
+        ("hopper-medium", {"return_mean": 1500.0}, "1,422; this one is +5.5% from it, within the 15% aimed at"),
+        ("walker2d-medium", {"return_mean": 2000.0}, "2,852; this one is -29.9% from it, beyond the 15% aimed at"),
+        ("halfcheetah-expert", {"return_mean": 1.0, "score_mean": 85.0}, "at least 85: reached"),
+        ("hopper-expert", {"return_mean": 1.0, "score_mean": 97.5}, "at least 100: missed by 2.5"),
+    ],
+)
+def test_how_far_a_tier_is_from_its_aim(here, dataset, found, told):
+    assert told in aim(replace(card(DATASET, "local"), dataset=dataset, facts={"source": "local", **found}))
+
+
+def test_d4rl_s_observations_are_found_by_either_name():
+    for task, size in (("hopper", 11), ("walker2d", 17), ("halfcheetah", 17)):
+        mean, std = d4rl_observations(f"{task}-medium")
+        assert len(mean) == len(std) == size
+        np.testing.assert_array_equal(mean, d4rl_observations(f"{task}-medium-v2")[0])
+    assert d4rl_observations("hopper-random") is None
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_local_data_set_s_training_is_known(tier):
+    for task in ("hopper", "walker2d", "halfcheetah"):
+        runs = trainings(f"{task}-{tier}")
+        assert bool(runs) == (tier != "random")
+        for run in runs.values():
+            assert set(run.snapshots) <= set(run.curve["step"])
+            assert run.curve["step"].is_monotonic_increasing
+
+
+def test_both_files_are_written_alike_twice(here, monkeypatch):
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    written = []
+    for _ in range(2):
+        monkeypatch.setattr("sys.argv", ["card", "--dataset", DATASET])
+        main()
+        written.append([(here / f"reports/data/{DATASET}.{kind}").read_bytes() for kind in ("md", "png")])
+    assert written[0] == written[1]
+    assert written[0][1].startswith(b"\x89PNG")
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump({**params, "source": "minari", "datasets": ["test/h-v0"]}))
+    monkeypatch.setattr("sys.argv", ["card", "--dataset", "test/h-v0"])
+    main()
+    assert (here / "reports/data/test/h-v0.png").exists()
