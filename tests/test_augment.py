@@ -112,3 +112,12 @@ def test_too_many_dropped_ends_the_stage_with_the_figures(params, episodes, mode
         SystemExit, match=r"augment hopper-medium generator 0: dropped [\d,]+ of [\d,]+ .* augment.max_drop = 0.01"
     ):
         generate(episodes, "hopper-medium", always_healthy, 0, *models, strict, device)
+
+
+def test_a_batch_of_which_nothing_is_kept_ends_the_stage_whatever_share_may_be_dropped(
+    params, episodes, models, device
+):
+    lax = params.model_copy(update={"augment": params.augment.model_copy(update={"margin": 0.1, "max_drop": 1.0})})
+    models[0].normalizer.mean += 1e6
+    with pytest.raises(SystemExit, match=r"augment hopper-medium generator 0: dropped ([\d,]+) of \1 imagined"):
+        generate(episodes, "hopper-medium", always_healthy, 0, *models, lax, device)

@@ -144,6 +144,16 @@ def test_normalizers_invert_and_flatten():
     torch.testing.assert_close(normalizer.inverse(normalizer(outside)), outside, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", [Standard, Cdf])
+@pytest.mark.parametrize("value", [0.0, 0.3, -7.1])
+def test_a_dimension_that_never_changes_always_comes_back_as_it_was(kind, value):
+    """A goal, or a sparse reward that nobody reached; whatever is imagined there, it stays inside the data's bounds."""
+    normalizer = kind(2)
+    normalizer.fit(torch.stack([torch.randn(1000), torch.full((1000,), value)], dim=1))
+    assert (normalizer.inverse(torch.randn(500, 2))[:, 1] == value).all()
+    assert normalizer(torch.tensor([[0.0, value]])).isfinite().all()
+
+
 def test_values_that_many_rows_share_have_a_place_in_the_distribution():
     """As MuJoCo's velocities do, which are cut at ±10; and a dimension that never changes."""
     x = torch.stack([15 * torch.randn(4000).clamp(-0.667, 0.667), torch.full((4000,), 0.3)], dim=1)

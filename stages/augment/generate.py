@@ -41,7 +41,7 @@ def generate(data: Transitions, dataset: str, healthy, generator: int, model, in
         a dict of (n, …) arrays, and the counts of `complete` with "windows" beside them.
 
     Raises:
-        SystemExit: where more than `augment.max_drop` of the transitions are dropped.
+        SystemExit: where more than `augment.max_drop` of the transitions are dropped, or all of the first batch.
     """
     config = params.augment
     bounds = Bounds(data, config.margin)
@@ -56,7 +56,7 @@ def generate(data: Transitions, dataset: str, healthy, generator: int, model, in
         part, found = complete(*windows, params.discount, healthy, bounds)
         parts.append(part)
         counts.update(found, windows=config.batch)
-        if counts["dropped"] > config.max_drop * (counts["kept"] + counts["dropped"]):
+        if not counts["kept"] or counts["dropped"] > config.max_drop * (counts["kept"] + counts["dropped"]):
             raise SystemExit(
                 f"augment {dataset} generator {generator}: dropped {counts['dropped']:,} of"
                 f" {counts['kept'] + counts['dropped']:,} imagined transitions, outside the data's bounds;"

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 KNOTS = 1001
+SMALLEST = 1e-6  # standard deviation; below it, a dimension counts as constant
 
 
 class Normalizer(nn.Module):
@@ -23,7 +24,7 @@ class Normalizer(nn.Module):
 
 
 class Standard(Normalizer):
-    """Mean 0 and standard deviation 1 in each of D dimensions."""
+    """Mean 0 and standard deviation 1 in each of D dimensions; one that is constant always comes back as it was."""
 
     def __init__(self, dimensions: int):
         super().__init__(dimensions)
@@ -32,13 +33,13 @@ class Standard(Normalizer):
 
     def fit_map(self, x: torch.Tensor):
         self.mean.copy_(x.double().mean(0))
-        self.std.copy_(x.double().std(0).clamp_min(1e-6))
+        self.std.copy_(x.double().std(0).clamp_min(SMALLEST))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.mean) / self.std
 
     def inverse(self, z: torch.Tensor) -> torch.Tensor:
-        return z * self.std + self.mean
+        return z * self.std.where(self.std > SMALLEST, 0) + self.mean
 
 
 class Cdf(Normalizer):
