@@ -47,5 +47,6 @@ def make(environment: dict) -> gym.Env:
     if environment.keys() & {"columns", "offset"}:
         env = narrowed(env, environment.get("columns"), environment.get("offset"))
     if np.any(env.action_space.low != -1) or np.any(env.action_space.high != 1):
-        env = RescaleAction(env, -1.0, 1.0)
+        one = np.ones_like(env.action_space.high)
+        env = RescaleAction(env, -one, one)
     return env

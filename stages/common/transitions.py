@@ -55,6 +55,24 @@ class Transitions:
         if self.discounts.min(initial=0) < 0 or self.discounts.max(initial=0) > 1:
             raise ValueError("discounts must lie within [0, 1]")
 
+    @classmethod
+    def of_steps(cls, parts: list) -> "Transitions":
+        """Recorded steps in parts of (observations, actions, rewards, next_observations, discounts, timeouts).
+
+        An episode ends where the discount is 0 or at a timeout.
+        """
+        observations, actions, rewards, following, discounts, timeouts = map(np.concatenate, zip(*parts, strict=True))
+        ends = (discounts == 0) | timeouts
+        return cls(
+            observations=observations,
+            actions=actions,
+            rewards=rewards,
+            next_observations=following,
+            discounts=discounts,
+            episode=np.concatenate([[0], np.cumsum(ends)[:-1]]).astype(np.int32),
+            timeouts=timeouts,
+        )
+
     def __len__(self) -> int:
         return len(self.observations)
 

@@ -134,14 +134,4 @@ def collect(dataset: str, transitions: int | str, discount: float, processes: in
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         pending = [pool.submit(part, *job) for job in jobs]
         parts = [pending[k].result() for k in progress(range(len(jobs)), f"collect {dataset}", unit="part")]
-    observations, actions, rewards, following, discounts, timeouts = map(np.concatenate, zip(*parts, strict=True))
-    ends = (discounts == 0) | timeouts
-    return Transitions(
-        observations=observations,
-        actions=actions,
-        rewards=rewards,
-        next_observations=following,
-        discounts=discounts,
-        episode=np.concatenate([[0], np.cumsum(ends)[:-1]]).astype(np.int32),
-        timeouts=timeouts,
-    )
+    return Transitions.of_steps(parts)

@@ -59,17 +59,7 @@ def transitions(data: minari.MinariDataset, discount: float) -> Transitions:
     parts = [one_episode(data, episode, discount) for episode in data.iterate_episodes() if len(episode)]
     if not parts:
         raise Unusable("has no steps")
-    observations, actions, rewards, following, discounts, timeouts = map(np.concatenate, zip(*parts, strict=True))
-    ends = (discounts == 0) | timeouts
-    return Transitions(
-        observations=observations,
-        actions=actions,
-        rewards=rewards,
-        next_observations=following,
-        discounts=discounts,
-        episode=np.concatenate([[0], np.cumsum(ends)[:-1]]).astype(np.int32),
-        timeouts=timeouts,
-    )
+    return Transitions.of_steps(parts)
 
 
 def task_of(data: minari.MinariDataset, read: Transitions, discount: float) -> Task:
