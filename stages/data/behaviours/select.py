@@ -5,6 +5,8 @@
 The snapshots are chosen by hand from curve.csv: D4RL's medium data average a return of 1422 (hopper), 2852 (walker2d)
 and 4770 (halfcheetah), and SAC passes these for moments before it stays there. `medium-replay` gets evenly spaced
 snapshots up to the medium one. Tiers that are not named keep what they have, so they may come from different runs.
+Hopper's replay goes on to step 210,000, past its medium snapshot: the returns of single snapshots jump, and what was
+first taken for medium, the last one, turned out 23% above D4RL's average over 100,000 steps.
 """
 
 import argparse

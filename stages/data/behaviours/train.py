@@ -6,7 +6,7 @@
 It runs apart from the pipeline, with its own requirements: the pipeline reads only what `select.py` ships.
 SAC is sbx's (Stable-Baselines3 in JAX) with its defaults, those of Haarnoja et al. 2018, but for what makes a run on
 one CPU core short: two hidden layers of 128 units instead of 256 (a snapshot is 80 KB), four environments side by side
-with one update for two of their steps, and a learning rate of 7.3e-4. hopper's run1 has --seed 1; its run0 is older, with
+with one update for two of their steps, and a learning rate of 7.3e-4. hopper has two: run1 with --seed 1, run0 with
 --environments 1 --interval 1 --updates 1 --learning-rate 3e-4 --every 5000. On one core: OMP_NUM_THREADS=1
 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset -c 0, which gives about 420 steps/s.
 """
