@@ -19,16 +19,16 @@ from stages.data.hdf5 import LAYOUT, Refused, columns, isolated
 ROWS = 30
 
 
-def content(rows: int = ROWS, width: int = 11, actions: int = 3) -> dict[str, np.ndarray]:
+def content(width: int = 11) -> dict[str, np.ndarray]:
     """Columns as D4RL's v2 files have them: terminals, timeouts, and an episode that the file's end cuts."""
     rng = np.random.default_rng(0)
     return {
-        "observations": rng.standard_normal((rows, width)).astype(np.float32),
-        "next_observations": rng.standard_normal((rows, width)).astype(np.float32),
-        "actions": rng.uniform(-1, 1, (rows, actions)).astype(np.float32),
-        "rewards": np.arange(rows, dtype=np.float32),
-        "terminals": np.isin(np.arange(rows), (2, 11, 12)),
-        "timeouts": np.isin(np.arange(rows), (6, 20)),
+        "observations": rng.standard_normal((ROWS, width)).astype(np.float32),
+        "next_observations": rng.standard_normal((ROWS, width)).astype(np.float32),
+        "actions": rng.uniform(-1, 1, (ROWS, 3)).astype(np.float32),
+        "rewards": np.arange(ROWS, dtype=np.float32),
+        "terminals": np.isin(np.arange(ROWS), (2, 11, 12)),
+        "timeouts": np.isin(np.arange(ROWS), (6, 20)),
     }
 
 
@@ -42,11 +42,16 @@ def write(path, arrays: dict, **options):
     return path
 
 
+def write_plain(path, arrays: dict):
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A folder with one file of D4RL's, put there by hand."""
-    write(tmp_path / "kitchen_file", content())
-    os.rename(tmp_path / "kitchen_file", tmp_path / "relocate-human-v1.hdf5")  # its sha256 is in nobody's records
+    write(tmp_path / "relocate-human-v1.hdf5", content())  # its sha256 is in nobody's records
     return tmp_path
 
 
@@ -284,9 +289,7 @@ def sound(tmp_path_factory):
     """Two sound files as bytes, compressed in chunks and not; and where mutated ones are written."""
     place = tmp_path_factory.mktemp("fuzz")
     write(place / "chunked", content(), chunks=True)
-    with h5py.File(place / "plain", "w") as file:
-        for name, array in content().items():
-            file[name] = array
+    write_plain(place / "plain", content())
     return place, [(place / name).read_bytes() for name in ("chunked", "plain")]
 
 
@@ -336,12 +339,6 @@ def test_columns_of_any_shape_and_type_are_read_or_refused(sound, name, shape, d
         kinds = "biuf" if LAYOUT[name].flags else "f"
         assert array.dtype.kind in kinds
         assert len(array) == ROWS
-
-
-def write_plain(path, arrays: dict):
-    with h5py.File(path, "w") as file:
-        for name, array in arrays.items():
-            file[name] = array
 
 
 def test_what_is_wrong_leaves_nothing_behind(folder, monkeypatch):
