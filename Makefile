@@ -5,7 +5,7 @@ VENV := .venv
 INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test paper clean
+.PHONY: repro test paper bench clean
 
 repro: $(VENV)/repro.done   ## the main job: everything that params.yaml asks for, then the result table
 	dvc repro
@@ -15,6 +15,9 @@ test: $(VENV)/test.done     ## style and tests
 	ruff check .
 	ruff format --check .
 	python -m pytest
+
+bench: $(VENV)/repro.done   ## how fast policies train, beside a plain loop; the tables of docs/performance.md
+	python -m benchmarks
 
 paper: $(VENV)/repro.done   ## the full grid at the papers' size; takes over params.yaml
 	git diff --quiet -- params.yaml || { echo "params.yaml has changes of yours; commit or undo them first"; exit 1; }

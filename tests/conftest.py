@@ -22,8 +22,9 @@ TINY = {
     "sampler": {"steps": 2},
     "idm": {"hidden": [32], "steps": 60, "batch": 64},
     "augment": {"transitions": 500, "batch": 64, "margin": 10.0, "max_drop": 1.0},
-    "policy": {"hidden": [16, 16], "steps": 40, "batch": 32, "snapshots": 2},
-    "evaluate": {"episodes": 2, "curve_episodes": 1},
+    "policy": {"hidden": [16, 16], "steps": 40, "batch": 32},
+    "rebrac": {"hidden": [16, 16], "batch": 32},
+    "evaluate": {"every": 20, "episodes": 2, "curve_episodes": 1},
     "report": {"resamples": 200},
 }
 

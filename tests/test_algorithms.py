@@ -1,188 +1,219 @@
-"""Each algorithm's updates, against a plain calculation: one seed at a time, textbook Adam, nothing shared with the
-stages.
+"""Each algorithm's updates, against the plain implementation in `benchmarks/plain.py`: one seed at a time, by textbook
+Adam, in float64; how learners begin, and with which settings.
 """
 
-import math
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from stages.algorithms import bc, iql, td3bc
+from benchmarks import plain
+from stages.algorithms import bc10
+from stages.common.algorithm_settings import settings_for
 from stages.common.rng import torch_stream
+from stages.common.schema import Params, shelf
 from stages.policy.batches import Batch
 
-SEEDS, BATCH, S, A, UPDATES = 3, 16, 4, 2, 5
+SEEDS, BATCH, S, A, UPDATES, SCHEDULE = 3, 16, 4, 2, 10, 50
+CASES = ["td3bc", "iql deterministic", "iql gaussian", "rebrac", "bc", "bc10"]
+PLAIN = {"td3bc": plain.Td3bc, "iql": plain.Iql, "rebrac": plain.Rebrac, "bc": plain.Bc, "bc10": plain.Bc}
 
 
-class Plain:
-    """One seed's network: lists of weights and biases with gradients, and Adam as in its paper."""
+class TextbookAdam(torch.optim.Optimizer):
+    """Kingma and Ba 2015, algorithm 1."""
 
-    def __init__(self, layers, extra=()):
-        self.layers = [(w.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()) for w, b in layers]
-        self.extra = [e.detach().clone().requires_grad_() for e in extra]
-        self.weights = [p for pair in self.layers for p in pair] + self.extra
-        self.m = [torch.zeros_like(p) for p in self.weights]
-        self.v = [torch.zeros_like(p) for p in self.weights]
-        self.t = 0
+    def __init__(self, weights, lr):
+        super().__init__(weights, {"lr": lr})
 
-    def __call__(self, x):
-        for w, b in self.layers[:-1]:
-            x = torch.maximum(x @ w + b, torch.zeros(()))
-        return x @ self.layers[-1][0] + self.layers[-1][1]
-
-    def adam(self, loss, rate):
-        self.t += 1
-        for p, g, m, v in zip(self.weights, torch.autograd.grad(loss, self.weights), self.m, self.v, strict=True):
-            m.copy_(0.9 * m + 0.1 * g)
-            v.copy_(0.999 * v + 0.001 * g**2)
-            p.data -= rate * (m / (1 - 0.9**self.t)) / ((v / (1 - 0.999**self.t)).sqrt() + 1e-8)
-
-    def copy(self):
-        return Plain(self.layers, self.extra)
-
-    def follow(self, other, tau):
-        for p, q in zip(self.weights, other.weights, strict=True):
-            p.data = (1 - tau) * p.data + tau * q.data
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                t = state["t"] = state.get("t", 0) + 1
+                m = state["m"] = 0.9 * state.get("m", 0) + 0.1 * p.grad
+                v = state["v"] = 0.999 * state.get("v", 0) + 0.001 * p.grad**2
+                p -= group["lr"] * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
 
 
-def plain(body, index, extra=()):
-    return Plain([(layer.weight[index], layer.bias[index, 0]) for layer in body.layers], extra)
+def settings_of(params, case):
+    """The case's algorithm, and settings that show every branch: clipped noise, clipped weights, fast targets."""
+    algorithm, _, kind = case.partition(" ")
+    settings = settings_for(params.policy, getattr(params, algorithm), "hopper-medium-replay")
+    vars(settings).update(hidden=[16, 16], steps=SCHEDULE)
+    if algorithm == "iql":
+        vars(settings).update(deterministic_actor=kind == "deterministic", tau=0.1, max_weight=1.5)
+    if algorithm in ("td3bc", "rebrac"):
+        vars(settings).update(tau=0.1, policy_noise=0.4)
+    return algorithm, settings
 
 
-def agree(body, index, network):
-    for layer, (w, b) in zip(body.layers, network.layers, strict=True):
-        torch.testing.assert_close(layer.weight[index], w, rtol=1e-8, atol=1e-10)
-        torch.testing.assert_close(layer.bias[index, 0], b, rtol=1e-8, atol=1e-10)
-
-
-def batch_and_noise(k):
+def batch_of(k: int, algorithm: str) -> tuple[Batch, torch.Tensor]:
+    """Batch k and its noise."""
     rng = np.random.default_rng(k)
 
     def normal(*shape):
         return torch.from_numpy(rng.standard_normal(shape))
 
-    states_and_actions = normal(SEEDS, BATCH, S + A)
-    states_and_actions[..., S:] = states_and_actions[..., S:].tanh()
+    both = normal(SEEDS, BATCH, S + A)
+    both[..., S:] = both[..., S:].tanh()
     discounts = 0.99 * torch.from_numpy(rng.integers(0, 2, (SEEDS, BATCH))).double()
-    return Batch(states_and_actions, normal(SEEDS, BATCH), discounts, normal(SEEDS, BATCH, S)), normal(SEEDS, BATCH, A)
+    batch = [both, normal(SEEDS, BATCH), discounts, normal(SEEDS, BATCH, S)]
+    if algorithm == "rebrac":
+        batch += [normal(SEEDS, BATCH, A).tanh(), torch.from_numpy(rng.integers(0, 2, (SEEDS, BATCH))).double()]
+    return Batch(*batch), normal(SEEDS, BATCH, A)
 
 
-def learner(module, params, settings, data=None):
+def of_seed(batch: Batch, k: int) -> list[torch.Tensor]:
+    """The batch of one seed, as the plain implementation takes it."""
+    both = batch.states_and_actions[k]
+    parts = [both[:, :S], both[:, S:], batch.rewards[k], batch.discounts[k], batch.next_states[k]]
+    return parts if batch.next_actions is None else [*parts, batch.next_actions[k], batch.next_known[k]]
+
+
+def pairs(learner, own, k: int):
+    """Each network of the learners with the plain one of seed k: (name, stacked body, index in it, plain network)."""
+    yield "actor", learner.actor.body, k, own.actor
+    for name in ("target_actor", "value"):
+        if hasattr(own, name):
+            network = getattr(learner, name)
+            yield name, getattr(network, "body", network), k, getattr(own, name)
+    for name, several in (("critic", "critics"), ("target_critic", "target_critics")):
+        for twin, network in enumerate(getattr(own, several, [])):
+            yield f"{name} {twin}", getattr(learner, name).body, k + twin * SEEDS, network
+
+
+def weights(body, index: int, network: torch.nn.Sequential):
+    """Pairs of the same weights in both, (stacked's of that index, plain's), layer by layer."""
+    linear = [layer for layer in network if isinstance(layer, torch.nn.Linear)]
+    for ours, theirs in zip(body.layers, linear, strict=True):
+        yield ours.weight[index], theirs.weight.T
+        yield ours.bias[index, 0], theirs.bias
+    norms = [layer for layer in network if isinstance(layer, torch.nn.LayerNorm)]
+    for ours, theirs in zip(body.norms or [], norms, strict=True):
+        yield ours.weight[index, 0], theirs.weight
+        yield ours.bias[index, 0], theirs.bias
+
+
+def made(params, case, optimizer):
+    """The learner of the case, in float64, and the plain ones with the same weights."""
+    algorithm, settings = settings_of(params, case)
     streams = [torch_stream("test", seed) for seed in range(SEEDS)]
-    config = params.policy.model_copy(update={"steps": 50})
-    made = module.Learner(S, A, streams, config, settings, data, torch.device("cpu"))
-    for part in vars(made).values():
+    learner = import_module(f"stages.algorithms.{algorithm}").Learner(S, A, streams, settings, torch.device("cpu"))
+    for name, part in list(vars(learner).items()):
         if isinstance(part, torch.nn.Module):
             part.double()
-    return made
-
-
-def test_td3bc_updates(params):
-    c, made = params.td3bc, learner(td3bc, params, params.td3bc)
-    rate = params.policy.learning_rate
-    actors = [plain(made.actor.body, k) for k in range(SEEDS)]
-    critics = [[plain(made.critic.body, k + twin * SEEDS) for twin in (0, 1)] for k in range(SEEDS)]
-    target_actors, target_critics = [a.copy() for a in actors], [[q.copy() for q in pair] for pair in critics]
-    for step in range(UPDATES):
-        batch, noise = batch_and_noise(step)
-        losses = made.update(batch, noise, step)
-        for k in range(SEEDS):
-            x, s2 = batch.states_and_actions[k], batch.next_states[k]
-            s, a = x[:, :S], x[:, S:]
-            with torch.no_grad():
-                a2 = target_actors[k](s2).tanh() + torch.clip(c.policy_noise * noise[k], -c.noise_clip, c.noise_clip)
-                x2 = torch.cat([s2, torch.clip(a2, -1, 1)], 1)
-                q2 = torch.minimum(target_critics[k][0](x2), target_critics[k][1](x2))[:, 0]
-                y = batch.rewards[k] + batch.discounts[k] * q2
-            both = [((q(x)[:, 0] - y) ** 2).mean() for q in critics[k]]
-            assert losses["critic_loss"][k].item() == pytest.approx(sum(both).item(), rel=1e-9)
-            for q, loss in zip(critics[k], both, strict=True):
-                q.adam(loss, rate)
-            if step % 2 == 1:
-                pi = actors[k](s).tanh()
-                q = critics[k][0](torch.cat([s, pi], 1))[:, 0]
-                loss = -c.alpha / q.abs().mean().detach() * q.mean() + ((pi - a) ** 2).mean()
-                assert losses["actor_loss"][k].item() == pytest.approx(loss.item(), rel=1e-9)
-                actors[k].adam(loss, rate)
-                target_actors[k].follow(actors[k], c.tau)
-                for target, online in zip(target_critics[k], critics[k], strict=True):
-                    target.follow(online, c.tau)
+        elif isinstance(part, torch.optim.Adam) and optimizer is torch.optim.SGD:
+            setattr(
+                learner, name, torch.optim.SGD([{key: g[key] for key in ("params", "lr")} for g in part.param_groups])
+            )
+    alone = []
     for k in range(SEEDS):
-        agree(made.actor.body, k, actors[k])
-        agree(made.target_actor.body, k, target_actors[k])
-        for twin in (0, 1):
-            agree(made.critic.body, k + twin * SEEDS, critics[k][twin])
-            agree(made.target_critic.body, k + twin * SEEDS, target_critics[k][twin])
+        own = PLAIN[algorithm](S, A, settings, adam=optimizer)
+        for _, body, index, network in pairs(learner, own, k):
+            network.double()
+            for ours, theirs in weights(body, index, network):
+                theirs.data.copy_(ours)
+        if hasattr(own, "log_std"):
+            own.log_std.data = own.log_std.data.double()
+        alone.append(own)
+    return algorithm, learner, alone
 
 
-@pytest.mark.parametrize("deterministic", [True, False])
-def test_iql_updates(params, episodes, deterministic):
-    changes = {"deterministic_actor": deterministic, "normalize_reward": True, "tau": 0.1}
-    c = params.iql.for_dataset("halfcheetah-medium").model_copy(update=changes)
-    made, rate = learner(iql, params, c, episodes), params.policy.learning_rate
-    returns = [episodes.rewards[episodes.episode == e].sum() for e in range(episodes.episode[-1] + 1)]
-    scale = 1000 / (max(returns) - min(returns))
-    extra = [[] if deterministic else [made.actor.log_std[k, 0]] for k in range(SEEDS)]
-    actors = [plain(made.actor.body, k, extra[k]) for k in range(SEEDS)]
-    critics = [[plain(made.critic.body, k + twin * SEEDS) for twin in (0, 1)] for k in range(SEEDS)]
-    values = [plain(made.value, k) for k in range(SEEDS)]
-    targets = [[q.copy() for q in pair] for pair in critics]
-    for step in range(UPDATES):
-        batch, noise = batch_and_noise(step)
-        losses = made.update(batch, noise, step)
-        for k in range(SEEDS):
-            x, s2 = batch.states_and_actions[k], batch.next_states[k]
-            s, a = x[:, :S], x[:, S:]
-            q = torch.minimum(*(target(x)[:, 0] for target in targets[k])).detach()
-            next_v = values[k](s2)[:, 0].detach()
-            u = q - values[k](s)[:, 0]
-            value_loss = (torch.abs(c.expectile - (u < 0).double()) * u**2).mean()
-            y = scale * batch.rewards[k] + batch.discounts[k] * next_v
-            both = [((critic(x)[:, 0] - y) ** 2).mean() for critic in critics[k]]
-            w = torch.clip(torch.exp(c.beta * u.detach()), max=c.max_weight)
-            mean = actors[k](s).tanh()
-            if deterministic:
-                cost = ((mean - a) ** 2).sum(1)
-            else:
-                cost = -torch.distributions.Normal(mean, actors[k].extra[0].exp()).log_prob(a).sum(1)
-            actor_loss = (w * cost).mean()
-            for name, loss in [("value_loss", value_loss), ("critic_loss", sum(both) / 2), ("actor_loss", actor_loss)]:
-                assert losses[name][k].item() == pytest.approx(
-                    loss.item(), rel=1e-6
-                )  # the rewards' sum is float32 in one
-            values[k].adam(value_loss, rate)
-            for critic, loss in zip(critics[k], both, strict=True):
-                critic.adam(loss / 2, rate)
-            actors[k].adam(actor_loss, rate * 0.5 * (1 + math.cos(math.pi * step / 50)))
-            for target, critic in zip(targets[k], critics[k], strict=True):
-                target.follow(critic, c.tau)
-    for k in range(SEEDS):
-        agree(made.actor.body, k, actors[k])
-        agree(made.value, k, values[k])
-        if not deterministic:
-            torch.testing.assert_close(made.actor.log_std[k, 0], actors[k].extra[0], rtol=1e-8, atol=1e-10)
-        for twin in (0, 1):
-            agree(made.critic.body, k + twin * SEEDS, critics[k][twin])
-            agree(made.target_critic.body, k + twin * SEEDS, targets[k][twin])
+@pytest.mark.parametrize("optimizer", [TextbookAdam, torch.optim.SGD])
+@pytest.mark.parametrize("case", CASES)
+def test_ten_updates_equal_the_plain_implementation_s(params, case, optimizer):
+    """By gradient descent the weights move by the gradients themselves, so their sizes are right too."""
+    algorithm, learner, alone = made(params, case, optimizer)
+    begun = {name: part.clone() for name, part in learner.actor.state_dict().items()}
+    for update in range(UPDATES):
+        batch, noise = batch_of(update, algorithm)
+        losses = learner.update(batch, noise, update % learner.period)
+        for k, own in enumerate(alone):
+            expected = own.train(of_seed(batch, k), noise[k])
+            assert losses.keys() == expected.keys()
+            for name, value in expected.items():
+                assert losses[name][k].item() == pytest.approx(value, rel=1e-8), name
+    for k, own in enumerate(alone):
+        for name, body, index, network in pairs(learner, own, k):
+            for ours, theirs in weights(body, index, network):
+                torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-10, msg=lambda m, name=name: f"{name}: {m}")
+        if case == "iql gaussian":
+            torch.testing.assert_close(learner.actor.log_std[k, 0], own.log_std, rtol=1e-7, atol=1e-10)
+            assert own.log_std.abs().min() > 1e-5  # it has moved
+    assert not any(torch.equal(part, begun[name]) for name, part in learner.actor.state_dict().items())
 
 
-def test_bc_updates(params):
-    made = learner(bc, params, params.bc)
-    actors = [plain(made.actor.body, k) for k in range(SEEDS)]
-    for step in range(UPDATES):
-        batch, noise = batch_and_noise(step)
-        losses = made.update(batch, noise, step)
-        for k in range(SEEDS):
-            x = batch.states_and_actions[k]
-            loss = ((actors[k](x[:, :S]).tanh() - x[:, S:]) ** 2).mean()
-            assert losses["actor_loss"][k].item() == pytest.approx(loss.item(), rel=1e-9)
-            actors[k].adam(loss, params.policy.learning_rate)
-    for k in range(SEEDS):
-        agree(made.actor.body, k, actors[k])
+def test_rebrac_starts_as_its_authors_code_does(params):
+    _, settings = settings_of(params, "rebrac")
+    vars(settings).update(hidden=[64, 64])
+    learner = import_module("stages.algorithms.rebrac").Learner(S, A, [torch_stream(0)], settings, torch.device("cpu"))
+    for body, last in ((learner.actor.body, 1e-3), (learner.critic.body, 3e-3)):
+        for layer, inputs in zip(body.layers[:-1], (body.layers[0].weight.shape[1], 64), strict=True):
+            assert (layer.bias == 0.1).all()
+            assert 0.9 * inputs**-0.5 < layer.weight.abs().max() <= inputs**-0.5
+        assert 0.8 * last < body.layers[-1].weight.abs().max() <= last
+        assert 0 < body.layers[-1].bias.abs().max() <= last
+    assert learner.actor.body.norms is None
+    assert len(learner.critic.body.norms) == 2
 
 
-def test_iql_settings_are_the_data_set_s_own_where_corl_has_some(params):
-    assert params.iql.for_dataset("hopper-medium-replay").deterministic_actor
-    assert params.iql.for_dataset("hopper-medium-expert").expectile == 0.5
-    assert params.iql.for_dataset("walker2d-medium").model_dump() == params.iql.model_dump(exclude={"exceptions"})
+def test_ten_percent_bc_keeps_the_best_tenth_of_the_episodes(params, episodes):
+    settings = settings_for(params.policy, params.bc10, "hopper-medium")
+    chosen = bc10.select(episodes, settings)
+    returns = {e: episodes.rewards[episodes.episode == e].sum() for e in range(40)}
+    best = sorted(returns, key=returns.get)[-4:]
+    assert set(chosen.episode) == set(best)
+    assert len(chosen) == sum((episodes.episode == e).sum() for e in best)
+    vars(settings).update(fraction=1e-6)
+    assert len(set(bc10.select(episodes, settings).episode)) == 1
+
+
+ROOT = Path(__file__).parents[1]
+CORL = {  # of configs/offline at its commit 6afec90, what differs from td3bc and iql of the policy section
+    ("td3bc", "hopper-medium-v2"): {"alpha": 2.5, "reward_scale": 1.0, "reward_shift": 0.0},
+    ("td3bc", "antmaze-large-play-v2"): {"reward_shift": -1.0},
+    ("iql", "walker2d-medium-v2"): {"expectile": 0.7, "deterministic_actor": False, "tau": 0.005, "reward_scale": 1.0},
+    ("iql", "hopper-medium-v2"): {"beta": 3.0, "deterministic_actor": True, "reward_scale": "returns", "tau": 0.001},
+    ("iql", "hopper-medium-replay-v2"): {"deterministic_actor": True, "reward_scale": "returns", "tau": 0.001},
+    ("iql", "hopper-medium-expert-v2"): {"beta": 6.0, "expectile": 0.5, "tau": 0.005},
+    ("iql", "antmaze-umaze-diverse-v2"): {"beta": 10.0, "expectile": 0.9, "reward_shift": -1.0},
+    ("iql", "relocate-human-v1"): {"expectile": 0.8, "beta": 3.0, "deterministic_actor": False},
+    ("rebrac", "hopper-medium-v2"): {"actor_bc": 0.01, "critic_bc": 0.01, "batch": 1024, "learning_rate": 0.001},
+    ("rebrac", "walker2d-medium-v2"): {"actor_bc": 0.05, "critic_bc": 0.1, "hidden": [256] * 3},
+    ("rebrac", "antmaze-medium-play-v2"): {"actor_bc": 0.001, "critic_bc": 0.0005, "batch": 256, "reward_scale": 100.0},
+    ("rebrac", "antmaze-umaze-v2"): {"learning_rate": 0.0003, "critic_learning_rate": 0.00005},
+    ("rebrac", "pen-human-v1"): {"actor_bc": 0.1, "critic_bc": 0.5, "normalize_states": False, "batch": 256},
+    ("bc10", "pen-human-v1"): {"fraction": 0.1, "batch": 256, "hidden": [256, 256]},
+}
+
+
+@pytest.mark.parametrize(("algorithm", "dataset"), CORL)
+def test_the_paper_preset_has_corl_s_settings(algorithm, dataset):
+    paper = Params.model_validate(yaml.safe_load((ROOT / "presets/paper.yaml").read_text()))
+    settings = vars(settings_for(paper.policy, getattr(paper, algorithm), dataset))
+    expected = CORL[algorithm, dataset]
+    assert {key: settings[key] for key in expected} == expected
+
+
+def test_later_exceptions_go_before_earlier_ones_and_all_before_the_section(params):
+    policy = params.policy.model_copy(update={"batch": 7})
+    own = type(params.iql).model_validate(
+        {
+            **params.iql.model_dump(exclude_unset=True),
+            "beta": 1.0,
+            "hidden": [5],
+            "exceptions": {"a*": {"beta": 2.0, "tau": 0.3}, "ab": {"beta": 4.0}},
+        }
+    )
+    assert vars(settings_for(policy, own, "ab-v2")).items() >= {"beta": 4.0, "tau": 0.3, "batch": 7}.items()
+    assert settings_for(policy, own, "ac").beta == 2.0
+    assert settings_for(policy, own, "b").beta == 1.0
+    assert settings_for(policy, own, "b").hidden == [5]
+
+
+def test_every_algorithm_on_the_shelf_is_checked_here():
+    assert set(PLAIN) == set(shelf("algorithms"))

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from stages.common.algorithm_settings import settings_for
 from stages.common.rng import seed_of
 from stages.common.simulator import make
 from stages.common.tasks import gym_mujoco
@@ -12,7 +13,8 @@ from stages.policy.trainer import train
 
 
 def test_batched_episodes_are_the_same_as_single_ones(params, device, collected_hopper):
-    policies = train(collected_hopper, None, ("hopper-medium", "real", "bc"), "bc", params.policy, 2, params.bc, device)
+    settings = settings_for(params.policy, params.bc, "hopper-medium")
+    policies = train(collected_hopper, None, ("hopper-medium", "real", "bc"), settings, 2, 20, device)
     names, task = ("evaluate", "hopper-medium"), gym_mujoco("hopper")
     layers = layers_of(policies, slice(-1, None))
     returns, lengths = episodes(task, layers, policies["mean"], policies["std"], 2, names)

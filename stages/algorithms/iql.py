@@ -5,17 +5,11 @@ cloning.
 import math
 from copy import deepcopy
 
-import numpy as np
 import torch
 from torch import nn
 
 from stages.policy.networks import Actor, Mlp, TwinCritic, frozen, track
-
-
-def reward_scale(data) -> float:
-    """1000 / (best - worst episode return), IQL's normalisation of locomotion rewards."""
-    returns = np.bincount(data.episode, weights=data.rewards)
-    return float(1000 / (returns.max() - returns.min()))
+from stages.policy.optimizer import adam, descend
 
 
 class GaussianActor(Actor):
@@ -34,25 +28,34 @@ class Learner:
     updates. Differs from the paper in nothing; discounts come with the transitions instead of a constant γ.
     """
 
-    def __init__(self, state: int, action: int, streams, config, settings, data, device):
-        self.settings, self.config = settings, config
-        self.rewards_by = reward_scale(data) if settings.normalize_reward else 1.0
-        kind = Actor if settings.deterministic_actor else GaussianActor
-        self.actor = kind(state, action, config.hidden, streams).to(device)
-        self.critic = TwinCritic(state, action, config.hidden, streams).to(device)
-        self.value = Mlp([state, *config.hidden, 1], streams).to(device)
-        self.target_critic = frozen(deepcopy(self.critic))
-        groups = [[*self.critic.parameters(), *self.value.parameters()], self.actor.parameters()]
-        self.optimizer = torch.optim.Adam([{"params": group} for group in groups], lr=config.learning_rate, fused=True)
+    period, compiled, next_actions = 1, ("targets", "value_loss", "critic_loss", "actor_loss"), False
 
-    def value_loss(self, advantage) -> torch.Tensor:
-        """|τ - 1(u < 0)| u² of u = Q'(s, a) - V(s), eq. 5: (learners,)."""
-        side = torch.where(advantage < 0, 1 - self.settings.expectile, self.settings.expectile)
-        return (side * advantage.square()).mean(-1)
+    def __init__(self, state: int, action: int, streams, settings, device):
+        self.settings = settings
+        kind = Actor if settings.deterministic_actor else GaussianActor
+        self.actor = kind(state, action, settings.hidden, streams).to(device)
+        self.critic = TwinCritic(state, action, settings.hidden, streams).to(device)
+        self.value = Mlp([state, *settings.hidden, 1], streams).to(device)
+        self.target_critic = frozen(deepcopy(self.critic))
+        self.updates = torch.zeros((), dtype=torch.float64, device=device)
+        values = {"params": [*self.critic.parameters(), *self.value.parameters()]}
+        actor = {"params": self.actor.parameters(), "lr": torch.tensor(settings.learning_rate, device=device)}
+        self.optimizer = adam([values, actor], settings.learning_rate)
+
+    @torch.no_grad()
+    def targets(self, batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """V(s') and min Q'(s, a): (learners, batch) each."""
+        return self.value(batch.next_states)[..., 0], self.target_critic(batch.states_and_actions).amin(0)
+
+    def value_loss(self, batch, q) -> tuple[torch.Tensor, torch.Tensor]:
+        """|τ - 1(u < 0)| u² of u = Q'(s, a) - V(s), eq. 5: (learners,); and u: (learners, batch)."""
+        advantage = q - self.value(batch.states)[..., 0]
+        side = (self.settings.expectile - (advantage < 0).to(advantage)).abs()
+        return (side * advantage.square()).mean(-1), advantage.detach()
 
     def critic_loss(self, batch, next_value) -> torch.Tensor:
         """(r + d V(s') - Q(s, a))², eq. 6, the mean of both critics': (learners,)."""
-        target = batch.rewards * self.rewards_by + batch.discounts * next_value
+        target = batch.rewards + batch.discounts * next_value
         return (self.critic(batch.states_and_actions) - target).square().mean((0, 2))
 
     def actor_loss(self, batch, advantage) -> torch.Tensor:
@@ -68,21 +71,17 @@ class Learner:
             cost = (0.5 * (error / log_std.exp()).square() + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
         return (weight * cost).mean(-1)
 
-    def update(self, batch, normals, step: int) -> dict[str, torch.Tensor]:
-        with torch.no_grad():
-            next_value = self.value(batch.next_states)[..., 0]
-            q = self.target_critic(batch.states_and_actions).amin(0)
-        advantage = q - self.value(batch.states)[..., 0]
+    def update(self, batch, normals, phase: int) -> dict[str, torch.Tensor]:
+        next_value, q = self.targets(batch)
+        value_loss, advantage = self.value_loss(batch, q)
         losses = {
-            "value_loss": self.value_loss(advantage),
+            "value_loss": value_loss,
             "critic_loss": self.critic_loss(batch, next_value),
-            "actor_loss": self.actor_loss(batch, advantage.detach()),
+            "actor_loss": self.actor_loss(batch, advantage),
         }
-        self.optimizer.param_groups[1]["lr"] = (
-            self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.config.steps))
-        )
-        self.optimizer.zero_grad()
-        sum(losses.values()).sum().backward()
-        self.optimizer.step()
+        cosine = (1 + torch.cos(self.updates * (math.pi / self.settings.steps))) / 2
+        self.optimizer.param_groups[1]["lr"].copy_(self.settings.learning_rate * cosine)
+        self.updates += 1
+        descend(self.optimizer, sum(losses.values()))
         track(self.target_critic, self.critic, self.settings.tau)
-        return {name: loss.detach() for name, loss in losses.items()}
+        return {**{name: loss.detach() for name, loss in losses.items()}, "q": q.abs().mean(-1)}

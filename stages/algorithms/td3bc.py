@@ -5,6 +5,7 @@ from copy import deepcopy
 import torch
 
 from stages.policy.networks import Actor, TwinCritic, frozen, track
+from stages.policy.optimizer import adam, descend
 
 
 class Learner:
@@ -13,21 +14,22 @@ class Learner:
     Differs from the paper in nothing; discounts come with the transitions instead of a constant γ.
     """
 
-    def __init__(self, state: int, action: int, streams, config, settings, data, device):
-        self.settings = settings
-        self.actor = Actor(state, action, config.hidden, streams).to(device)
-        self.critic = TwinCritic(state, action, config.hidden, streams).to(device)
+    compiled, next_actions = ("target", "critic_loss", "actor_loss"), False
+
+    def __init__(self, state: int, action: int, streams, settings, device):
+        self.settings, self.period = settings, settings.policy_delay
+        self.actor = Actor(state, action, settings.hidden, streams).to(device)
+        self.critic = TwinCritic(state, action, settings.hidden, streams).to(device)
         self.target_actor = frozen(deepcopy(self.actor))
         self.target_critic = frozen(deepcopy(self.critic))
-        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.learning_rate, fused=True)
-        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr=config.learning_rate, fused=True)
-        self.actor_loss_seen = torch.zeros(len(streams), device=device)
+        self.actor_optimizer = adam(self.actor.parameters(), settings.learning_rate)
+        self.critic_optimizer = adam(self.critic.parameters(), settings.learning_rate)
 
     @torch.no_grad()
     def target(self, batch, normals) -> torch.Tensor:
         """r + d · min Q'(s', clip(π'(s') + clip(ε))): (learners, batch)."""
-        noise = (normals * self.settings.policy_noise).clamp_(-self.settings.noise_clip, self.settings.noise_clip)
-        actions = (self.target_actor(batch.next_states) + noise).clamp_(-1, 1)
+        noise = (normals * self.settings.policy_noise).clamp(-self.settings.noise_clip, self.settings.noise_clip)
+        actions = (self.target_actor(batch.next_states) + noise).clamp(-1, 1)
         q = self.target_critic(torch.cat([batch.next_states, actions], dim=-1)).amin(0)
         return batch.rewards + batch.discounts * q
 
@@ -43,19 +45,15 @@ class Learner:
         scale = self.settings.alpha / q.detach().abs().mean(-1)
         return (actions - batch.actions).square().mean((1, 2)) - scale * q.mean(-1)
 
-    def update(self, batch, normals, step: int) -> dict[str, torch.Tensor]:
-        critic_loss = self.critic_loss(batch, self.target(batch, normals))
-        self.critic_optimizer.zero_grad()
-        critic_loss.sum().backward()
-        self.critic_optimizer.step()
-
-        if (step + 1) % self.settings.policy_delay == 0:
+    def update(self, batch, normals, phase: int) -> dict[str, torch.Tensor]:
+        target = self.target(batch, normals)
+        critic_loss = self.critic_loss(batch, target)
+        descend(self.critic_optimizer, critic_loss)
+        losses = {"critic_loss": critic_loss.detach(), "q": target.abs().mean(-1)}
+        if phase == self.period - 1:
             actor_loss = self.actor_loss(batch)
-            weights = list(self.actor.parameters())
-            for weight, gradient in zip(weights, torch.autograd.grad(actor_loss.sum(), weights), strict=True):
-                weight.grad = gradient
-            self.actor_optimizer.step()
+            descend(self.actor_optimizer, actor_loss)
             track(self.target_critic, self.critic, self.settings.tau)
             track(self.target_actor, self.actor, self.settings.tau)
-            self.actor_loss_seen = actor_loss.detach()
-        return {"critic_loss": critic_loss.detach(), "actor_loss": self.actor_loss_seen}
+            losses["actor_loss"] = actor_loss.detach()
+        return losses

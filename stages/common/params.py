@@ -40,9 +40,13 @@ def check(path: Path = Path("params.yaml")) -> Params:
 
 
 def load(*keys: str) -> SimpleNamespace:
-    """The named root keys of params.yaml, and no others; the whole file is checked first."""
-    params = check()
-    return SimpleNamespace(**{key: getattr(params, key) for key in keys})
+    """The named keys of params.yaml, `section` or `section.key`, and no others; the whole file is checked first."""
+    params, seen = check(), SimpleNamespace()
+    for key in keys:
+        section, _, inner = key.partition(".")
+        value = getattr(params, section)
+        setattr(seen, section, SimpleNamespace(**{inner: getattr(value, inner)}) if inner else value)
+    return seen
 
 
 if __name__ == "__main__":  # the pipeline's first stage

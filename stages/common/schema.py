@@ -3,22 +3,28 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from stages.common.algorithm_settings import (
+    Bc,
+    Bc10,
+    Fraction,
+    Iql,
+    NotNegative,
+    Policy,
+    Positive,
+    Rate,
+    Rebrac,
+    Section,
+    Td3bc,
+    Widths,
+)
 from stages.common.tasks import EPISODE_LIMIT, check_dataset
 
 STAGES = Path(__file__).resolve().parents[1]
 
-Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-Widths = Annotated[list[Positive], Field(min_length=1)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Local(Section):
@@ -75,8 +81,8 @@ class Diffusion(Section):
 class Sampler(Section):
     method: Literal["deterministic", "ancestral"]
     steps: Positive
-    guidance: Annotated[float, Field(ge=0)]
-    temperature: Annotated[float, Field(ge=0)]
+    guidance: NotNegative
+    temperature: NotNegative
 
 
 class Idm(Section):
@@ -90,56 +96,12 @@ class Idm(Section):
 class Augment(Section):
     transitions: Positive
     batch: Positive
-    margin: Annotated[float, Field(ge=0)]
+    margin: NotNegative
     max_drop: Fraction
 
 
-class Policy(Section):
-    hidden: Widths
-    steps: Positive
-    batch: Positive
-    learning_rate: Rate
-    snapshots: Positive
-
-
-class Td3bc(Section):
-    alpha: Rate
-    policy_noise: Annotated[float, Field(ge=0)]
-    noise_clip: Annotated[float, Field(ge=0)]
-    policy_delay: Positive
-    tau: Fraction
-
-
-class IqlSettings(Section):
-    expectile: Annotated[float, Field(gt=0, lt=1)]
-    beta: Annotated[float, Field(ge=0)]
-    max_weight: Rate
-    tau: Fraction
-    deterministic_actor: bool
-    normalize_reward: bool
-
-
-Changes = create_model(  # IqlSettings, with every field optional
-    "Changes",
-    __base__=Section,
-    **{name: (field.annotation | None, None) for name, field in IqlSettings.model_fields.items()},
-)
-
-
-class Iql(IqlSettings):
-    exceptions: dict[str, Changes]
-
-    def for_dataset(self, dataset: str) -> IqlSettings:
-        """The settings with the dataset's own exceptions laid over them."""
-        own = self.exceptions[dataset].model_dump(exclude_none=True) if dataset in self.exceptions else {}
-        return IqlSettings(**{**self.model_dump(exclude={"exceptions"}), **own})
-
-
-class Bc(Section):
-    pass
-
-
 class Evaluate(Section):
+    every: Positive
     episodes: Positive
     curve_episodes: Count
 
@@ -204,6 +166,8 @@ class Params(Section):
     td3bc: Td3bc
     iql: Iql
     bc: Bc
+    bc10: Bc10
+    rebrac: Rebrac
     evaluate: Evaluate
     report: Report
 

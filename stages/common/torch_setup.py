@@ -1,5 +1,7 @@
 """The one place where torch's device, threads and precision are set."""
 
+import warnings
+
 import torch
 
 
@@ -16,5 +18,6 @@ def setup(device: str, threads: int) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("params.yaml: device = 'cuda': no CUDA device here; allowed: auto, cpu")
     torch.set_num_threads(threads)
+    warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")  # not captured yet
     torch.set_float32_matmul_precision("high")  # TF32 on CUDA; nothing on a CPU
     return torch.device(device)

@@ -1,6 +1,6 @@
 """The one record that rooms exchange: one-step transitions, real or synthetic, as an .npz file."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -75,6 +75,11 @@ class Transitions:
 
     def __len__(self) -> int:
         return len(self.observations)
+
+    def rows(self, which: np.ndarray) -> "Transitions":
+        """The rows that `which`, (N,) bool, picks."""
+        shared = {"real_fraction"}
+        return replace(self, **{name: array[which] for name, array in self.arrays().items() if name not in shared})
 
     def held_out(self, share: float, rng: np.random.Generator) -> np.ndarray:
         """(N,) bool: the rows of a random `share` of the episodes, at least one where the share is above 0."""

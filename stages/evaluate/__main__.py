@@ -14,7 +14,7 @@ from stages.common.params import load
 from stages.common.tasks import Task
 from stages.common.torch_setup import setup
 from stages.evaluate.rollout import episodes
-from stages.policy.trainer import load as load_policies
+from stages.policy.policies import load as load_policies
 
 READS = ("source", "threads", "evaluate")
 

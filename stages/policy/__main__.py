@@ -1,13 +1,18 @@
 """Trains one cell: `python -m stages.policy --dataset D --method M --algorithm A` → models/D/M-A.safetensors."""
 
 import argparse
+from importlib import import_module
+from pathlib import Path
 
+from stages.common.algorithm_settings import settings_for
+from stages.common.checkpoint import Checkpoint
 from stages.common.params import load
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
-from stages.policy.trainer import save, train
+from stages.policy.policies import save
+from stages.policy.trainer import train
 
-READS = ("seeds", "device", "threads", "policy", "{algorithm}")
+READS = ("seeds", "device", "threads", "policy", "evaluate.every", "{algorithm}")
 
 
 def main():
@@ -17,15 +22,16 @@ def main():
     cell = parser.parse_args()
     params = load(*(key.format(algorithm=cell.algorithm) for key in READS))
     device = setup(params.device, params.threads)
-    real = Transitions.load(f"data/{cell.dataset}/real.npz")
-    synthetic = None if cell.method == "real" else Transitions.load(f"data/{cell.dataset}/{cell.method}.npz")
+    folder, names = Path(f"data/{cell.dataset}"), (cell.dataset, cell.method, cell.algorithm)
+    files = [folder / f"{name}.npz" for name in dict.fromkeys(("real", cell.method))]
+    real, synthetic = (*map(Transitions.load, files), None)[:2]
 
-    settings = getattr(params, cell.algorithm)
-    if hasattr(settings, "for_dataset"):
-        settings = settings.for_dataset(cell.dataset.removesuffix("-v2"))
-    names = (cell.dataset, cell.method, cell.algorithm)
-    policies = train(real, synthetic, names, cell.algorithm, params.policy, params.seeds, settings, device)
+    settings = settings_for(params.policy, getattr(params, cell.algorithm), cell.dataset)
+    import_module(f"stages.algorithms.{cell.algorithm}")  # before the checkpoint, which looks at the code
+    checkpoint = Checkpoint("policy " + " ".join(names), params, files, device)
+    policies = train(real, synthetic, names, settings, params.seeds, params.evaluate.every, device, checkpoint)
     save(policies, f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors")
+    checkpoint.discard()
 
 
 if __name__ == "__main__":

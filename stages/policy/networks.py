@@ -11,8 +11,8 @@ from torch import nn
 class Linear(nn.Module):
     """The same layer for many learners: (learners, batch, in) → (learners, batch, out).
 
-    Weights and biases start as torch's own linear layer's do, uniform within ±1/√in, each learner's from its own
-    stream.
+    Input of fewer learners goes through the first ones' layers. Weights and biases start as torch's own linear layer's
+    do, uniform within ±1/√in, each learner's from its own stream.
     """
 
     def __init__(self, inputs: int, outputs: int, streams: Sequence[torch.Generator]):
@@ -27,19 +27,39 @@ class Linear(nn.Module):
         self.bias = uniform(1, outputs)
 
     def forward(self, x):
-        return torch.baddbmm(self.bias, x, self.weight)
+        return torch.baddbmm(self.bias[: len(x)], x, self.weight[: len(x)])
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation with a scale and a shift for each learner: (learners, batch, features), the same out."""
+
+    def __init__(self, features: int, learners: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(learners, 1, features))
+        self.bias = nn.Parameter(torch.zeros(learners, 1, features))
+
+    def forward(self, x):
+        normal = nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+        return torch.addcmul(self.bias[: len(x)], normal, self.weight[: len(x)])
 
 
 class Mlp(nn.Module):
-    """Linear layers with ReLU between them, for many learners: (learners, batch, in) → (learners, batch, out)."""
+    """Linear layers with ReLU between them, for many learners: (learners, batch, in) → (learners, batch, out).
 
-    def __init__(self, widths: Sequence[int], streams: Sequence[torch.Generator]):
+    Arguments:
+        norm: a layer normalisation after each ReLU, as ReBRAC's critics have.
+    """
+
+    def __init__(self, widths: Sequence[int], streams: Sequence[torch.Generator], norm: bool = False):
         super().__init__()
         self.layers = nn.ModuleList(Linear(i, o, streams) for i, o in pairwise(widths))
+        self.norms = nn.ModuleList(LayerNorm(width, len(streams)) for width in widths[1:-1]) if norm else None
 
     def forward(self, x):
-        for layer in self.layers[:-1]:
+        for k, layer in enumerate(self.layers[:-1]):
             x = layer(x).relu_()
+            if self.norms is not None:
+                x = self.norms[k](x)
         return self.layers[-1](x)
 
 
@@ -57,9 +77,9 @@ class Actor(nn.Module):
 class TwinCritic(nn.Module):
     """Two Q functions for each learner, as twice as many learners: first all the first ones, then all the second."""
 
-    def __init__(self, state: int, action: int, hidden: Sequence[int], streams: Sequence[torch.Generator]):
+    def __init__(self, state: int, action: int, hidden: Sequence[int], streams: Sequence[torch.Generator], norm=False):
         super().__init__()
-        self.body = Mlp([state + action, *hidden, 1], [*streams, *streams])
+        self.body = Mlp([state + action, *hidden, 1], [*streams, *streams], norm)
 
     def forward(self, states_and_actions):
         """(learners, batch, S + A) → (2, learners, batch)."""
@@ -68,11 +88,7 @@ class TwinCritic(nn.Module):
 
     def first(self, states_and_actions):
         """(learners, batch, S + A) → (learners, batch): the first Q alone."""
-        x, learners = states_and_actions, len(states_and_actions)
-        for layer in self.body.layers[:-1]:
-            x = torch.baddbmm(layer.bias[:learners], x, layer.weight[:learners]).relu()
-        last = self.body.layers[-1]
-        return torch.baddbmm(last.bias[:learners], x, last.weight[:learners])[..., 0]
+        return self.body(states_and_actions)[..., 0]
 
 
 @torch.no_grad()

@@ -1,105 +1,101 @@
 """Trains one algorithm on one training set, all seeds side by side."""
 
+import sys
 from importlib import import_module
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
-from stages.common.files import atomic
+from stages.common.checkpoint import Checkpoint
 from stages.common.progress import progress
 from stages.common.rng import torch_stream
 from stages.common.transitions import Transitions
 from stages.policy.batches import Batches
-
-CHUNK = 100  # updates whose random numbers are drawn at once
-
-
-class Streams:
-    """Each learner's own random numbers, a chunk of updates at a time, so that its policy does not depend on its
-    company.
-
-    They are drawn outside the update and passed in, which a captured CUDA graph needs as well.
-    """
-
-    def __init__(self, names: list[tuple], batch: int, action: int, device: torch.device):
-        self.streams = [torch_stream(*name, device=device) for name in names]
-        self.batch, self.action, self.device = batch, action, device
-
-    def chunk(self):
-        """Uniforms (chunk, learners, batch) float64 and standard normals (chunk, learners, batch, A)."""
-        uniforms, normals = zip(
-            *(
-                (
-                    torch.rand(CHUNK, self.batch, generator=stream, device=self.device, dtype=torch.float64),
-                    torch.randn(CHUNK, self.batch, self.action, generator=stream, device=self.device),
-                )
-                for stream in self.streams
-            ),
-            strict=True,
-        )
-        return torch.stack(uniforms, dim=1), torch.stack(normals, dim=1)
+from stages.policy.updates import CHUNK, Updates, graph
 
 
-def snapshot_steps(steps: int, snapshots: int) -> list[int]:
-    """The numbers of updates after which the policy is kept: equally spaced, the last one `steps`."""
-    return sorted({round(steps * k / snapshots) for k in range(1, snapshots + 1)} - {0})
+def snapshot_steps(steps: int, every: int) -> list[int]:
+    """The numbers of updates after which the policy is kept: the multiples of `every`, and `steps`."""
+    return sorted({*range(every, steps, every), steps})
+
+
+def begin(real: Transitions, synthetic: Transitions | None, names: tuple, settings, seeds: int, device) -> Updates:
+    """The updates of one cell, before the first of them. `names` are (dataset, method, algorithm)."""
+    module = import_module(f"stages.algorithms.{names[2]}")
+    chosen = module.select(real, settings) if hasattr(module, "select") else real
+    batches = Batches(real, chosen, synthetic, seeds, settings, module.Learner.next_actions, device)
+    weights = [torch_stream(*names, seed, "weights") for seed in range(seeds)]
+    learner = module.Learner(*batches.sizes, weights, settings, device)
+    streams = [torch_stream(*names, seed, "updates", device=device) for seed in range(seeds)]
+    cuda = device.type == "cuda"
+    compiled = cuda if settings.compile == "auto" else settings.compile
+    return Updates(learner, batches, streams, compiled, graph if cuda else None)
 
 
 def train(
-    real: Transitions, synthetic: Transitions | None, names: tuple, algorithm: str, config, seeds: int, settings, device
-):
+    real: Transitions,
+    synthetic: Transitions | None,
+    names: tuple,
+    settings,
+    seeds: int,
+    every: int,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+) -> dict[str, torch.Tensor]:
     """The policies of one cell.
 
     Arguments:
         names: of the cell, (dataset, method, algorithm), which names its random streams too.
-        config: the `policy` section.
-        settings: the algorithm's own section.
+        settings: the algorithm's, see `algorithm_settings.settings_for`.
+        every: the number of updates from one kept policy, and one checkpoint, to the next.
+        checkpoint: where training goes on, if it is there, and is saved; the caller discards it.
 
     Returns:
         a dict of tensors: the actor's with leading axes (snapshot, learner), `steps` (snapshot,), `mean` and `std`
         (S,), and `generators` (learner,), -1 where there is none.
 
     Raises:
-        SystemExit: where a loss is not finite, naming the cell, the step, the seed and the losses.
+        SystemExit: where a learner diverges, see `complain`.
     """
-    batches = Batches(real, synthetic, seeds, config.batch, device)
-    weights = [torch_stream(*names, seed, "weights") for seed in range(seeds)]
-    learner = import_module(f"stages.algorithms.{algorithm}").Learner(
-        *batches.sizes, weights, config, settings, real, device
-    )
-    streams = Streams([(*names, seed, "updates") for seed in range(seeds)], config.batch, batches.sizes[1], device)
+    updates, what = begin(real, synthetic, names, settings, seeds, device), "policy " + " ".join(names)
+    keep_at = snapshot_steps(settings.steps, every)
+    if checkpoint and (state := checkpoint.load("state")):
+        updates.restore(state)
+        print(f"{what}: goes on after update {updates.done:,}, from its checkpoint", file=sys.stderr)
+    kept = [checkpoint.load(f"policy-{step}") for step in keep_at if step <= updates.done]
 
-    kept, keep_at = [], snapshot_steps(config.steps, config.snapshots)
-    for step in progress(range(config.steps), "policy " + " ".join(names)):
-        if step % CHUNK == 0:
-            uniforms, normals = streams.chunk()
-        losses = learner.update(batches(uniforms[step % CHUNK]), normals[step % CHUNK], step)
-        if step + 1 in keep_at:
-            complain(losses, names, step + 1)
-            kept.append({name: weight.detach().clone() for name, weight in learner.actor.named_parameters()})
+    for _ in progress(range(updates.done, settings.steps), what):
+        updates()
+        keep = updates.done % every == 0 or updates.done == settings.steps
+        if keep or updates.done % CHUNK == 0:
+            complain(updates.losses, settings.max_q * updates.batches.largest_return, what, updates.done)
+        if keep:
+            actor = updates.learner.actor.named_parameters()
+            kept.append({name: weight.detach().clone() for name, weight in actor})
+            if checkpoint:  # the state last: it vouches for the policies before it
+                checkpoint.save(f"policy-{updates.done}", kept[-1])
+                checkpoint.save("state", updates.state())
 
     actor = {f"actor.{name}": torch.stack([snapshot[name] for snapshot in kept]) for name in kept[0]}
+    batches = updates.batches
     generators = torch.tensor([-1] * seeds if batches.generators is None else batches.generators)
     return {**actor, "steps": torch.tensor(keep_at), "mean": batches.mean, "std": batches.std, "generators": generators}
 
 
-def complain(losses: dict[str, torch.Tensor], names: tuple, step: int):
-    """Ends the stage where a learner's loss, (learners,) each, is not finite."""
+def complain(losses: dict[str, torch.Tensor], largest_q: float, what: str, step: int):
+    """Ends the stage where a learner has diverged: a loss, (learners,) each, is not finite, or its Q is too large.
+
+    Raises:
+        SystemExit: naming the cell, the seed, the step and all losses of that step.
+    """
     for name, values in losses.items():
-        bad = (~torch.isfinite(values)).nonzero()[:, 0].tolist()
-        if bad:
+        bad = ~torch.isfinite(values) | (values > largest_q if name == "q" else False)
+        if bad.any():
             told = {name: [float(f"{x:.4g}") for x in values.tolist()] for name, values in losses.items()}
-            raise SystemExit(
-                f"policy {' '.join(names)}: seed {bad[0]}: {name} is not finite at step {step}; by seed: {told}"
+            why = (
+                f"larger than {largest_q:.4g}, policy.max_q times what the rewards allow"
+                if name == "q"
+                else "not finite"
             )
-
-
-def save(policies: dict[str, torch.Tensor], path: Path | str):
-    with atomic(path) as temporary:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in policies.items()}, temporary)
-
-
-def load(path: Path | str) -> dict[str, torch.Tensor]:
-    """What `train` returned and `save` wrote."""
-    return load_file(path)
+            seed = bad.nonzero()[0].item()
+            why = why if torch.isfinite(values[seed]) else "not finite"
+            raise SystemExit(f"{what}: seed {seed} diverged: {name} is {why} at step {step}; losses by seed: {told}")

@@ -4,7 +4,7 @@ from stages.report.scores import AVERAGE, Scores
 from stages.report.statistics import FEWEST_SEEDS, Estimate, average, difference, units
 from stages.report.words import bracket, label, listed, number, percent, plural, sentence
 
-FLOORS = ("bc",)
+FLOORS = ("bc", "bc10")
 SOURCES = {
     "local": "Locally collected data, not D4RL's files.",
     "d4rl": "D4RL's files.",

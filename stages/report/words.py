@@ -8,6 +8,8 @@ LABELS = {  # as their papers write them; a name that is not here is shown as it
     "td3bc": "TD3+BC",
     "iql": "IQL",
     "bc": "BC",
+    "bc10": "10% BC",
+    "rebrac": "ReBRAC",
     "idm": "inverse dynamics",
 }
 BEHAVIOUR = "behaviour"

@@ -1,0 +1,158 @@
+"""The algorithms written the usual way: one seed, a module for each network, eager, a loss read at each step.
+
+This is what `make bench` compares with, and what the tests of the algorithms check against. It shares no code with
+`stages/`. A batch is (states, actions, rewards, discounts, next states) and, for ReBRAC, next actions and whether they
+are known; all are (batch, …) tensors.
+"""
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def mlp(inputs: int, hidden: list[int], outputs: int, *last: nn.Module, norm: bool = False) -> nn.Sequential:
+    layers = []
+    for width in hidden:
+        layers += [nn.Linear(inputs, width), nn.ReLU(), *([nn.LayerNorm(width, eps=1e-6)] if norm else [])]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, outputs), *last)
+
+
+def follow(target: nn.Module, online: nn.Module, tau: float):
+    for old, new in zip(target.parameters(), online.parameters(), strict=True):
+        old.data.copy_((1 - tau) * old.data + tau * new.data)
+
+
+def step(optimizers, loss: torch.Tensor):
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    loss.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+class Bc:
+    def __init__(self, states: int, actions: int, settings, adam=torch.optim.Adam):
+        self.actor = mlp(states, settings.hidden, actions, nn.Tanh())
+        self.optimizer = adam(self.actor.parameters(), settings.learning_rate)
+
+    def train(self, batch, noise) -> dict[str, float]:
+        states, actions, *_ = batch
+        loss = F.mse_loss(self.actor(states), actions)
+        step([self.optimizer], loss)
+        return {"actor_loss": loss.item()}
+
+
+class Td3bc:
+    def __init__(self, states: int, actions: int, settings, adam=torch.optim.Adam):
+        self.c, self.steps = settings, 0
+        self.actor = mlp(states, settings.hidden, actions, nn.Tanh())
+        self.critics = [mlp(states + actions, settings.hidden, 1) for _ in range(2)]
+        self.target_actor, self.target_critics = deepcopy(self.actor), deepcopy(self.critics)
+        self.actor_optimizer = adam(self.actor.parameters(), settings.learning_rate)
+        self.critic_optimizers = [adam(q.parameters(), settings.learning_rate) for q in self.critics]
+
+    def train(self, batch, noise) -> dict[str, float]:
+        states, actions, rewards, discounts, next_states = batch
+        with torch.no_grad():
+            noise = (noise * self.c.policy_noise).clamp(-self.c.noise_clip, self.c.noise_clip)
+            next_actions = (self.target_actor(next_states) + noise).clamp(-1, 1)
+            pair = torch.cat([next_states, next_actions], 1)
+            target = rewards + discounts * torch.min(*(q(pair) for q in self.target_critics))[:, 0]
+        pair = torch.cat([states, actions], 1)
+        loss = sum(F.mse_loss(q(pair)[:, 0], target) for q in self.critics)
+        step(self.critic_optimizers, loss)
+        losses = {"critic_loss": loss.item(), "q": target.abs().mean().item()}
+        self.steps += 1
+        if self.steps % self.c.policy_delay == 0:
+            chosen = self.actor(states)
+            q = self.critics[0](torch.cat([states, chosen], 1))
+            loss = F.mse_loss(chosen, actions) - self.c.alpha / q.abs().mean().detach() * q.mean()
+            step([self.actor_optimizer], loss)
+            follow(self.target_actor, self.actor, self.c.tau)
+            for old, new in zip(self.target_critics, self.critics, strict=True):
+                follow(old, new, self.c.tau)
+            losses["actor_loss"] = loss.item()
+        return losses
+
+
+class Rebrac:
+    def __init__(self, states: int, actions: int, settings, adam=torch.optim.Adam):
+        self.c, self.steps = settings, 0
+        self.actor = mlp(states, settings.hidden, actions, nn.Tanh())
+        self.critics = [mlp(states + actions, settings.hidden, 1, norm=True) for _ in range(2)]
+        self.target_actor, self.target_critics = deepcopy(self.actor), deepcopy(self.critics)
+        self.actor_optimizer = adam(self.actor.parameters(), settings.learning_rate)
+        self.critic_optimizers = [adam(q.parameters(), settings.critic_learning_rate) for q in self.critics]
+
+    def train(self, batch, noise) -> dict[str, float]:
+        states, actions, rewards, discounts, next_states, taken, known = batch
+        with torch.no_grad():
+            noise = (noise * self.c.policy_noise).clamp(-self.c.noise_clip, self.c.noise_clip)
+            next_actions = (self.target_actor(next_states) + noise).clamp(-1, 1)
+            pair = torch.cat([next_states, next_actions], 1)
+            q = torch.min(*(q(pair) for q in self.target_critics))[:, 0]
+            penalty = torch.where(known > 0, ((next_actions - taken) ** 2).sum(1), 0)
+            target = rewards + discounts * (q - self.c.critic_bc * penalty)
+        pair = torch.cat([states, actions], 1)
+        loss = sum(F.mse_loss(q(pair)[:, 0], target) for q in self.critics)
+        step(self.critic_optimizers, loss)
+        losses = {"critic_loss": loss.item(), "q": target.abs().mean().item()}
+        if self.steps % self.c.policy_delay == 0:
+            chosen = self.actor(states)
+            pair = torch.cat([states, chosen], 1)
+            q = torch.min(*(q(pair) for q in self.critics))
+            penalty = ((chosen - actions) ** 2).sum(1)
+            loss = (self.c.actor_bc * penalty - q[:, 0] / q.abs().mean().detach()).mean()
+            follow(self.target_actor, self.actor, self.c.tau)
+            step([self.actor_optimizer], loss)
+            for old, new in zip(self.target_critics, self.critics, strict=True):
+                follow(old, new, self.c.tau)
+            losses["actor_loss"] = loss.item()
+        self.steps += 1
+        return losses
+
+
+class Iql:
+    def __init__(self, states: int, actions: int, settings, adam=torch.optim.Adam):
+        self.c = settings
+        self.actor = mlp(states, settings.hidden, actions, nn.Tanh())
+        self.log_std = nn.Parameter(torch.zeros(actions))
+        self.critics = [mlp(states + actions, settings.hidden, 1) for _ in range(2)]
+        self.value = mlp(states, settings.hidden, 1)
+        self.target_critics = deepcopy(self.critics)
+        spread = [] if settings.deterministic_actor else [self.log_std]
+        self.actor_optimizer = adam([*self.actor.parameters(), *spread], settings.learning_rate)
+        self.value_optimizer = adam(self.value.parameters(), settings.learning_rate)
+        self.critic_optimizers = [adam(q.parameters(), settings.learning_rate) for q in self.critics]
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.actor_optimizer, settings.steps)
+
+    def train(self, batch, noise) -> dict[str, float]:
+        states, actions, rewards, discounts, next_states = batch
+        pair = torch.cat([states, actions], 1)
+        with torch.no_grad():
+            next_value = self.value(next_states)[:, 0]
+            q = torch.min(*(target(pair) for target in self.target_critics))[:, 0]
+        advantage = q - self.value(states)[:, 0]
+        value_loss = (torch.abs(self.c.expectile - (advantage < 0).to(q)) * advantage**2).mean()
+        step([self.value_optimizer], value_loss)
+
+        target = rewards + discounts * next_value
+        critic_loss = sum(F.mse_loss(critic(pair)[:, 0], target) for critic in self.critics) / 2
+        step(self.critic_optimizers, critic_loss)
+        for old, new in zip(self.target_critics, self.critics, strict=True):
+            follow(old, new, self.c.tau)
+
+        weight = torch.exp(self.c.beta * advantage.detach()).clamp(max=self.c.max_weight)
+        mean = self.actor(states)
+        if self.c.deterministic_actor:
+            cost = ((mean - actions) ** 2).sum(1)
+        else:
+            cost = -torch.distributions.Normal(mean, self.log_std.clamp(-20, 2).exp()).log_prob(actions).sum(1)
+        actor_loss = (weight * cost).mean()
+        step([self.actor_optimizer], actor_loss)
+        self.schedule.step()
+        losses = {"value_loss": value_loss, "critic_loss": critic_loss, "actor_loss": actor_loss, "q": q.abs().mean()}
+        return {name: loss.item() for name, loss in losses.items()}

@@ -1,0 +1,18 @@
+"""A cell's policies as a file: `models/<dataset>/<method>-<algorithm>.safetensors`."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from stages.common.files import atomic
+
+
+def save(policies: dict[str, torch.Tensor], path: Path | str):
+    with atomic(path) as temporary:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in policies.items()}, temporary)
+
+
+def load(path: Path | str) -> dict[str, torch.Tensor]:
+    """What `train` returned and `save` wrote."""
+    return load_file(path)
