@@ -3,6 +3,7 @@ shelf.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,7 +147,6 @@ def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bytes(
     whole = train(episodes, synthetic, names(algorithm), settings, 2, 20, device)
     for stop in (20, CHUNK, CHUNK + 60):
         checkpoint = Checkpoint(f"test {algorithm} {stop}", vars(settings), [], device)
-
         save_checkpoint = checkpoint.save
 
         def save_and_die(name, content, save_checkpoint=save_checkpoint, stop=stop):
@@ -238,6 +238,7 @@ def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path, monkeypatch, device)
         checkpoint.load("state")
 
 
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_compiled_and_captured_updates_are_the_plain_ones(params, episodes, synthetic, device, algorithm, monkeypatch):
     """The path that CUDA takes, with the losses compiled for the CPU and a stand-in for the graph, which like a graph
@@ -286,7 +287,7 @@ def test_a_diverged_learner_ends_the_stage_with_cell_seed_step_and_losses(losses
     complain({"critic_loss": torch.tensor([1e9]), "q": torch.tensor([5e5])}, 6e5, "", 1)
 
 
-def test_a_learner_that_diverges_while_it_trains_ends_the_stage_and_writes_nothing(params, episodes, device):
+def test_a_learner_that_diverges_while_it_trains_ends_the_stage(params, episodes, device):
     settings = settings_of(params, "td3bc", learning_rate=10.0, tau=1.0, steps=1000)
     with pytest.raises(SystemExit, match=r"policy hopper-medium real td3bc: seed \d diverged: .* at step 100;"):
         train(episodes, None, ("hopper-medium", "real", "td3bc"), settings, 2, 1000, device)

@@ -2,7 +2,6 @@
 
 import argparse
 from importlib import import_module
-from pathlib import Path
 
 from stages.common.algorithm_settings import settings_for
 from stages.common.checkpoint import Checkpoint
@@ -22,9 +21,10 @@ def main():
     cell = parser.parse_args()
     params = load(*(key.format(algorithm=cell.algorithm) for key in READS))
     device = setup(params.device, params.threads)
-    folder, names = Path(f"data/{cell.dataset}"), (cell.dataset, cell.method, cell.algorithm)
-    files = [folder / f"{name}.npz" for name in dict.fromkeys(("real", cell.method))]
-    real, synthetic = (*map(Transitions.load, files), None)[:2]
+    names = (cell.dataset, cell.method, cell.algorithm)
+    files = [f"data/{cell.dataset}/{name}.npz" for name in ("real", cell.method)]
+    real = Transitions.load(files[0])
+    synthetic = None if cell.method == "real" else Transitions.load(files[1])
 
     settings = settings_for(params.policy, getattr(params, cell.algorithm), cell.dataset)
     import_module(f"stages.algorithms.{cell.algorithm}")  # before the checkpoint, which looks at the code

@@ -1,5 +1,6 @@
 """Trains one algorithm on one training set, all seeds side by side."""
 
+import math
 import sys
 from importlib import import_module
 
@@ -87,15 +88,14 @@ def complain(losses: dict[str, torch.Tensor], largest_q: float, what: str, step:
     Raises:
         SystemExit: naming the cell, the seed, the step and all losses of that step.
     """
+    losses = {name: values.tolist() for name, values in losses.items()}
     for name, values in losses.items():
-        bad = ~torch.isfinite(values) | (values > largest_q if name == "q" else False)
-        if bad.any():
-            told = {name: [float(f"{x:.4g}") for x in values.tolist()] for name, values in losses.items()}
-            why = (
-                f"larger than {largest_q:.4g}, policy.max_q times what the rewards allow"
-                if name == "q"
-                else "not finite"
-            )
-            seed = bad.nonzero()[0].item()
-            why = why if torch.isfinite(values[seed]) else "not finite"
+        for seed, value in enumerate(values):
+            if not math.isfinite(value):
+                why = "not finite"
+            elif name == "q" and value > largest_q:
+                why = f"larger than {largest_q:.4g}, policy.max_q times what the rewards allow"
+            else:
+                continue
+            told = {name: [float(f"{x:.4g}") for x in values] for name, values in losses.items()}
             raise SystemExit(f"{what}: seed {seed} diverged: {name} is {why} at step {step}; losses by seed: {told}")
