@@ -13,6 +13,7 @@ from scipy import stats
 
 from stages.report import collect
 from stages.report.__main__ import main as report
+from stages.report.page import parameter_sections
 from stages.report.statistics import average, difference, estimate, interval, resampled_means
 from stages.report.tables import escape
 from stages.report.words import blocks, label, number
@@ -201,3 +202,15 @@ def test_words_for_numbers_and_tex():
     found = blocks({"n": 1234, "real": {"x": 1.5}, "other": {"y": None}, "synthetic": {"x": True}})
     assert [block["columns"] for block in found] == [[], ["real", "synthetic"], ["other"]]
     assert [block["rows"] for block in found] == [[("n", ["1,234"])], [("x", ["1.5", "yes"])], [("y", ["–"])]]
+
+
+def test_the_page_shows_the_parameters_of_the_grid_s_algorithms_and_data_sets_alone(params):
+    changed = params.model_copy(update={"algorithms": ["iql", "bc"], "datasets": ["antmaze-umaze-v2", "hopper-medium"]})
+    sections = {section["title"]: section for section in parameter_sections(changed)}
+    assert {"run", "policy", "iql"} <= sections.keys()
+    assert not {"td3bc", "rebrac", "bc10", "bc"} & sections.keys()  # bc has none of its own
+    shown = str(sections["iql"])
+    assert "antmaze-*.beta" in shown
+    assert "hopper-medium.tau" in shown
+    assert "hopper-medium-replay" not in shown
+    assert "pen-*" not in shown

@@ -2,12 +2,13 @@
 
 import base64
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.common.schema import Params
+from stages.common.schema import Params, shelf
 from stages.report.notes import headline, judges, overall, points, source, subject, verdict
 from stages.report.scores import AVERAGE, Scores
 from stages.report.statistics import Estimate
@@ -96,11 +97,24 @@ def data_sections(scores: Scores, folder: Path) -> list[dict]:
     return sections
 
 
+def concerns(pattern: str, datasets: list[str]) -> bool:
+    """Whether the exception fits one of them; it is written without D4RL's version."""
+    return any(fnmatchcase(dataset, name) for dataset in datasets for name in (pattern, f"{pattern}-v[0-9]"))
+
+
 def parameter_sections(params: Params) -> list[dict]:
-    """params.yaml as it was read: root keys first, then each section."""
+    """params.yaml as it was read, root keys first, then each section; without what the grid has no use for: other
+    algorithms, and exceptions for other data sets.
+    """
     content = params.model_dump(exclude_unset=True)
     root = {key: value for key, value in content.items() if not isinstance(value, dict)}
-    sections = {key: value for key, value in content.items() if isinstance(value, dict) and value}
+    unused = set(shelf("algorithms")) - set(params.algorithms)
+    sections = {key: value for key, value in content.items() if isinstance(value, dict) and key not in unused}
+    for section in sections.values():
+        exceptions = section.pop("exceptions", {})
+        fitting = {name: changes for name, changes in exceptions.items() if concerns(name, params.datasets)}
+        section.update({"exceptions": fitting} if fitting else {})
+    sections = {title: section for title, section in sections.items() if section}
     return [{"title": title, "blocks": blocks(record)} for title, record in {RUN: root, **sections}.items()]
 
 
