@@ -367,5 +367,5 @@ def test_the_paper_preset_s_whole_grid_is_planned(project):
     done = run(project, "dvc", "repro", "--dry", "--force")
     restore(project)
     planned = executed(done)
-    assert len([name for name in planned if name.startswith("evaluate@")]) == 9 * 2 * 3
+    assert len([name for name in planned if name.startswith("evaluate@")]) == 9 * 2 * 5
     assert {"diffusion@walker2d-medium-expert-v2", "policy@halfcheetah-medium-v2-dawm-iql", "report"} <= planned
