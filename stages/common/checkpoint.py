@@ -15,8 +15,8 @@ STAGES = Path(__file__).resolve().parents[1]
 
 def code() -> list[Path]:
     """The project's files that this process has imported."""
-    files = {Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
-    return sorted(path for path in files if STAGES in path.parents)
+    named = [module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
+    return sorted({path for path in (Path(name).resolve() for name in named) if STAGES in path.parents})
 
 
 class Checkpoint:
