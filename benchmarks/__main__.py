@@ -23,7 +23,6 @@ from stages.policy.trainer import begin
 from stages.policy.updates import CHUNK
 
 STATES, ACTIONS, TRANSITIONS, SIZE = 17, 6, 200_000, {"hidden": [256, 256], "batch": 256}
-PLAIN = {"td3bc": plain.Td3bc, "iql": plain.Iql, "rebrac": plain.Rebrac, "bc": plain.Bc}
 
 
 def data() -> Transitions:
@@ -41,7 +40,7 @@ def data() -> Transitions:
 
 def plain_loop(real: Transitions, algorithm: str, settings, device):
     """A function that makes that many updates of one seed, from data on the device, indices drawn by NumPy."""
-    learner = PLAIN[algorithm](STATES, ACTIONS, settings)
+    learner = plain.LEARNERS[algorithm](STATES, ACTIONS, settings)
     for part in vars(learner).values():
         for network in part if isinstance(part, list) else [part]:
             if isinstance(network, torch.nn.Module):
@@ -97,7 +96,7 @@ def machine(device) -> str:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--algorithms", nargs="+", default=list(PLAIN), choices=list(PLAIN))
+    parser.add_argument("--algorithms", nargs="+", default=list(plain.LEARNERS), choices=list(plain.LEARNERS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 5, 10])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement")

@@ -156,3 +156,6 @@ class Iql:
         self.schedule.step()
         losses = {"value_loss": value_loss, "critic_loss": critic_loss, "actor_loss": actor_loss, "q": q.abs().mean()}
         return {name: loss.item() for name, loss in losses.items()}
+
+
+LEARNERS = {"td3bc": Td3bc, "iql": Iql, "rebrac": Rebrac, "bc": Bc}

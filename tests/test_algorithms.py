@@ -3,7 +3,6 @@ Adam, in float64; how learners begin, and with which settings.
 """
 
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +15,11 @@ from stages.common.algorithm_settings import settings_for
 from stages.common.rng import torch_stream
 from stages.common.schema import Params, shelf
 from stages.policy.batches import Batch
+from tests.conftest import ROOT
 
 SEEDS, BATCH, S, A, UPDATES, SCHEDULE = 3, 16, 4, 2, 10, 50
 CASES = ["td3bc", "iql deterministic", "iql gaussian", "rebrac", "bc", "bc10"]
-PLAIN = {"td3bc": plain.Td3bc, "iql": plain.Iql, "rebrac": plain.Rebrac, "bc": plain.Bc, "bc10": plain.Bc}
+PLAIN = {**plain.LEARNERS, "bc10": plain.Bc}
 
 
 class TextbookAdam(torch.optim.Optimizer):
@@ -172,7 +172,6 @@ def test_ten_percent_bc_keeps_the_best_tenth_of_the_episodes(params, episodes):
     assert len(set(bc10.select(episodes, settings).episode)) == 1
 
 
-ROOT = Path(__file__).parents[1]
 CORL = {  # of configs/offline at its commit 6afec90, what differs from td3bc and iql of the policy section
     ("td3bc", "hopper-medium-v2"): {"alpha": 2.5, "reward_scale": 1.0, "reward_shift": 0.0},
     ("td3bc", "antmaze-large-play-v2"): {"reward_shift": -1.0},
