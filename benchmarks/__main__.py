@@ -1,128 +1,32 @@
-"""Speed of training policies: `python -m benchmarks [--seeds 5 10] [--rounds 5]` prints tables for docs/performance.md.
-
-Every algorithm at the same size, that of TD3+BC's and IQL's papers: batches of 256, two hidden layers of 256, 17
-observations and 6 actions, 200,000 transitions on the device. The plain loop and ours take turns, so that what else the
-machine does falls on both; a figure is the median over the rounds.
-"""
+"""How fast the slow parts are: `python -m benchmarks [policies] [world-model]` prints docs/performance.md's tables."""
 
 import argparse
-import platform
-import sys
-import time
-from statistics import median
 
-import numpy as np
-import torch
-
-from benchmarks import plain
-from stages.common.algorithm_settings import settings_for
+from benchmarks import plain, policies, world_model
+from benchmarks.timing import machine
 from stages.common.params import check
 from stages.common.torch_setup import setup
-from stages.common.transitions import Transitions
-from stages.policy.trainer import begin
-from stages.policy.updates import CHUNK
 
-STATES, ACTIONS, TRANSITIONS, SIZE = 17, 6, 200_000, {"hidden": [256, 256], "batch": 256}
-
-
-def data() -> Transitions:
-    """Random transitions of the right shape."""
-    rng = np.random.default_rng(0)
-
-    def normal(*shape):
-        return rng.standard_normal((TRANSITIONS, *shape), dtype=np.float32)
-
-    episode = np.arange(TRANSITIONS, dtype=np.int32) // 1000
-    discounts = np.full(TRANSITIONS, 0.99, dtype=np.float32)
-    timeouts = np.arange(TRANSITIONS) % 1000 == 999
-    return Transitions(normal(STATES), np.tanh(normal(ACTIONS)), normal(), normal(STATES), discounts, episode, timeouts)
-
-
-def plain_loop(real: Transitions, algorithm: str, settings, device):
-    """A function that makes that many updates of one seed, from data on the device, indices drawn by NumPy."""
-    learner = plain.LEARNERS[algorithm](STATES, ACTIONS, settings)
-    for part in vars(learner).values():
-        for network in part if isinstance(part, list) else [part]:
-            if isinstance(network, torch.nn.Module):
-                network.to(device)
-    columns = [real.observations, real.actions, real.rewards, real.discounts, real.next_observations]
-    if algorithm == "rebrac":
-        columns += [np.roll(real.actions, -1, axis=0), np.ones(len(real), dtype=np.float32)]
-    columns = [torch.from_numpy(column).to(device) for column in columns]
-
-    def run(updates: int):
-        for _ in range(updates):
-            rows = torch.from_numpy(np.random.randint(0, TRANSITIONS, settings.batch)).to(device)
-            batch = [column[rows] for column in columns]
-            learner.train(batch, torch.randn(settings.batch, ACTIONS, device=device))
-
-    return run
-
-
-def our_loop(real: Transitions, algorithm: str, settings, seeds: int, device):
-    """The same of all seeds together, by the stage's own code."""
-    updates = begin(real, None, ("benchmark", "real", algorithm), settings, seeds, device)
-
-    def run(count: int):
-        for _ in range(count):
-            updates()
-
-    return run
-
-
-def per_second(run, seconds: float, device) -> float:
-    """Updates a second, over about that time."""
-
-    def timed(count):
-        start = time.perf_counter()
-        run(count)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return count / (time.perf_counter() - start)
-
-    return timed(max(CHUNK // 5, int(seconds * timed(CHUNK // 5))))
-
-
-def machine(device) -> str:
-    name = platform.processor() or platform.machine()
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name()
-    elif sys.platform == "linux":
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            name = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), name)
-    threads = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
-    return f"{name}{threads}, torch {torch.__version__}"
+PARTS = {"policies": policies.table, "world-model": world_model.table}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="part", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--algorithms", nargs="+", default=list(plain.LEARNERS), choices=list(plain.LEARNERS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 5, 10])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
     parser.add_argument("--compile", choices=["auto", "true", "false"], default="auto")
     given = parser.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"not a part: {', '.join(unknown)}; known: {', '.join(PARTS)}")
     params = check()
-    device, real = setup(params.device, params.threads), data()
-    compiled = {"auto": "auto", "true": True, "false": False}[given.compile]
-    print(f"{machine(device)}; compile: {given.compile}; {given.rounds} rounds\n")
-    print("| algorithm | loop | seeds | updates/s | seed-updates/s | times the plain loop |\n|:--|:--|--:|--:|--:|--:|")
-    for algorithm in given.algorithms:
-        settings = settings_for(params.policy, getattr(params, algorithm), "benchmark")
-        vars(settings).update(SIZE, compile=compiled)
-        loops = {"plain": plain_loop(real, algorithm, settings, device)}
-        loops |= {seeds: our_loop(real, algorithm, settings, seeds, device) for seeds in given.seeds}
-        for run in loops.values():
-            run(CHUNK // 5)  # compilation, capture, caches
-        rounds = [
-            {key: per_second(run, given.seconds, device) for key, run in loops.items()} for _ in range(given.rounds)
-        ]
-        for key in loops:
-            seeds = 1 if key == "plain" else key
-            speed = median(speeds[key] for speeds in rounds)
-            ratio = median(seeds * speeds[key] / speeds["plain"] for speeds in rounds)
-            name = "plain" if key == "plain" else "ours"
-            print(f"| {algorithm} | {name} | {seeds} | {speed:,.1f} | {seeds * speed:,.1f} | {ratio:.2f} |", flush=True)
+    device = setup(params.device, params.threads)
+    print(f"{machine(device)}; compile: {given.compile}; {given.rounds} rounds")
+    for part in given.parts:
+        print()
+        PARTS[part](params, device, given)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The inverse dynamics model, on a system whose inverse is known."""
 
+from dataclasses import replace
+
 import torch
 
 from stages.idm import model as idm
@@ -19,12 +21,37 @@ def test_it_finds_the_actions_of_a_linear_system(params, episodes, device):
 
 def test_inferred_actions_stay_in_the_box_and_models_survive_their_file(device, tmp_path):
     torch.manual_seed(0)
-    models = [idm.InverseDynamics(3, 2, [8, 16]) for _ in range(2)]
+    models = [idm.InverseDynamics(3, 2, [8, 16], "mean") for _ in range(2)]
     states, following = torch.randn(50, 3), 100 * torch.randn(50, 3)
     for model in models:
         model.fit_scales(states, torch.randn(50, 3))
-    assert models[0](states, following).abs().max() > 1
+    assert models[0](states, following)[0].abs().max() > 1
     assert models[0].infer(states, following).abs().max() == 1
     idm.save(models, tmp_path / "idm.safetensors")
     for before, after in zip(models, idm.load(tmp_path / "idm.safetensors", device), strict=True):
         assert torch.equal(before.infer(states, following), after.infer(states, following))
+
+
+def test_a_gaussian_head_s_samples_are_as_spread_as_the_actions_where_states_do_not_tell_them(episodes, device, params):
+    """Actions without effect: a mean says 0 always, samples must be as wide as they were."""
+    still = replace(episodes, next_observations=episodes.observations)
+    config = params.idm.model_copy(update={"steps": 800, "hidden": [32], "learning_rate": 3e-3, "head": "gaussian"})
+    model, _ = train(still, "hopper-medium", 0, config, device)
+    states = torch.from_numpy(still.observations).repeat(20, 1)
+    mean, log_std = model(states, states)
+    assert mean.std() < 0.15
+    actual = episodes.actions.std()
+    assert abs(log_std.exp().mean().item() - actual) < 0.1 * actual
+    samples = model.infer(states, states, torch.Generator().manual_seed(0))
+    assert samples.std() > 0.85 * actual  # cut at ±1
+    assert torch.equal(model.infer(states, states), mean.detach().clamp(-1, 1))
+
+
+def test_a_head_survives_its_file(device, tmp_path):
+    torch.manual_seed(0)
+    before = idm.InverseDynamics(3, 2, [8], "gaussian")
+    idm.save([before], tmp_path / "idm.safetensors")
+    (after,) = idm.load(tmp_path / "idm.safetensors", device)
+    given = torch.randn(2, 9, 3)
+    for one, other in zip(before(*given), after(*given), strict=True):
+        assert torch.equal(one, other)

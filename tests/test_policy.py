@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from stages.common.algorithm_settings import settings_for
+from stages.common.capture import WARM_UP
 from stages.common.checkpoint import Checkpoint, code
 from stages.common.schema import shelf
 from stages.common.transitions import Transitions
@@ -23,7 +24,7 @@ from stages.policy import trainer
 from stages.policy.batches import Batches, following_actions
 from stages.policy.policies import load, save
 from stages.policy.trainer import complain, snapshot_steps, train
-from stages.policy.updates import CHUNK, WARM_UP
+from stages.policy.updates import CHUNK
 from tests.conftest import ROOT, overlaid
 
 ALGORITHMS = shelf("algorithms")
@@ -258,7 +259,8 @@ def test_compiled_and_captured_updates_are_the_plain_ones(params, episodes, synt
 
     def begin(*arguments):
         updates = trainer_begin(*arguments)
-        updates.capture = capture
+        for kind in updates.kinds:
+            kind.capture = capture
         return updates
 
     trainer_begin = trainer.begin

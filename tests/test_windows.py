@@ -19,7 +19,7 @@ def test_steps_left_counts_down_to_one_at_each_end():
 
 
 def test_a_window_is_its_episode_s_transitions_and_never_the_next_one_s(episodes, device):
-    windows = Windows(episodes, 5, 0.99, 10.0, device)
+    windows = Windows(episodes, 5, 0.99, 10.0, False, device)
     steps, exists = windows(torch.arange(len(episodes)))
     for t in range(len(episodes)):
         own = [k for k in range(t, min(t + 5, len(episodes))) if episodes.episode[k] == episodes.episode[t]]
@@ -29,7 +29,7 @@ def test_a_window_is_its_episode_s_transitions_and_never_the_next_one_s(episodes
 
 
 def test_terminal_states_are_in_training_windows(episodes, device):
-    windows = Windows(episodes, 4, 0.99, 10.0, device)
+    windows = Windows(episodes, 4, 0.99, 10.0, False, device)
     steps, exists = windows(torch.arange(len(episodes)))
     seen = steps[exists][:, 1:]
     for terminal in episodes.next_observations[episodes.discounts == 0]:
@@ -37,8 +37,18 @@ def test_terminal_states_are_in_training_windows(episodes, device):
         assert (seen == torch.from_numpy(terminal)).all(1).sum() >= 3
 
 
+def test_a_terminal_is_a_channel_where_it_is_asked_for(episodes, device):
+    steps, exists = Windows(episodes, 4, 0.99, 10.0, True, device)(torch.arange(len(episodes)))
+    assert steps.shape == (len(episodes), 4, 1 + 1 + 3)
+    ends = steps[..., 1] * exists
+    assert set(ends.unique().tolist()) == {0.0, 1.0}
+    for t in range(len(episodes)):
+        own = [k for k in range(t, min(t + 4, len(episodes))) if episodes.episode[k] == episodes.episode[t]]
+        np.testing.assert_array_equal(ends[t, : len(own)], episodes.discounts[own] == 0)
+
+
 def test_returns_are_over_the_task_s_scale(episodes, device):
-    windows = Windows(episodes, 2, 0.99, 400.0, device)
+    windows = Windows(episodes, 2, 0.99, 400.0, False, device)
     expected = return_to_go(episodes.rewards, episodes.episode, 0.99) / 400
     np.testing.assert_allclose(windows.returns.numpy(), expected, rtol=1e-6, atol=1e-8)
 
@@ -47,4 +57,4 @@ def test_a_horizon_beyond_every_episode_is_refused_by_name(episodes, device):
     with pytest.raises(
         SystemExit, match=r"params.yaml: horizon = 13: beyond the longest episode of the data, 12 steps"
     ):
-        Windows(episodes, 13, 0.99, 1.0, device)
+        Windows(episodes, 13, 0.99, 1.0, False, device)

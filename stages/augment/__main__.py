@@ -1,15 +1,14 @@
 """Makes DAWM's training set for one data set: writes data/D/dawm.npz and results/D/augment.json."""
 
 import argparse
-import sys
 
 import numpy as np
 
-from stages.augment.generate import generate
+from stages.augment.generate import generate, target
 from stages.common.files import write_json
 from stages.common.params import load
 from stages.common.progress import progress
-from stages.common.tasks import Task, always_healthy
+from stages.common.tasks import Task
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
 from stages.diffusion import world_model
@@ -42,17 +41,10 @@ def main():
     models = world_model.load(f"models/{dataset}/diffusion.safetensors", device)
     inverses = idm.load(f"models/{dataset}/idm.safetensors", device)
 
-    healthy = Task.load(dataset).healthy
-    if healthy is None and (data.discounts == 0).any():
-        print(
-            f"augment {dataset}: its environment's rule for terminals is not known, so none are imagined",
-            file=sys.stderr,
-        )
+    task = Task.load(dataset)
     parts, counts = [], {}
     for k in progress(range(len(models)), f"augment {dataset}", unit="generator"):
-        part, counts[f"generator {k}"] = generate(
-            data, dataset, healthy or always_healthy, k, models[k], inverses[k], params, device
-        )
+        part, counts[f"generator {k}"] = generate(data, dataset, task, k, models[k], inverses[k], params, device)
         parts.append(part)
     synthetic = Transitions(
         **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
@@ -62,7 +54,8 @@ def main():
     synthetic.save(f"data/{dataset}/dawm.npz")
     figures = {
         **counts,
-        "terminals_imagined": healthy is not None,
+        "terminals": "the environment's rule" if task.healthy else "the model's channel",
+        "return_asked": target(data, params.target_return, params.discount, task),
         "real": statistics(data),
         "synthetic": statistics(synthetic),
     }

@@ -29,21 +29,20 @@ class Bounds:
         return self.inside(rewards, self.rewards) & self.inside(states, self.states).all(-1)
 
 
-def complete(states, actions, rewards, discount: float, healthy, bounds: Bounds):
-    """Windows as rows of transitions, by the environment's own rule for where a task ends.
+def complete(states, actions, rewards, ended, discount: float, bounds: Bounds):
+    """Windows as rows of transitions.
 
     Arguments:
         states: (B, H + 1, S), the first real and the others imagined.
         actions: (B, H, A), the first real and the others inferred.
         rewards: (B, H).
-        healthy: states (…, S) → (…) bool.
+        ended: (B, H) bool, whether the task ends with that step.
 
     Returns:
         the transitions that are kept, as a dict of (n, …) arrays, and counts {"kept", "dropped", "after_terminal"}. A
         step that is not believable is dropped with all that follows it; so is what follows a terminal.
     """
     believable = bounds.believable(rewards, states[:, 1:])
-    ended = ~healthy(states[:, 1:])
     before_end = np.cumsum(ended, axis=1) - ended == 0
     sound = np.logical_and.accumulate(believable | ~before_end, axis=1)
     keep = before_end & sound
@@ -53,6 +52,7 @@ def complete(states, actions, rewards, discount: float, healthy, bounds: Bounds)
         "rewards": rewards[keep],
         "next_observations": states[:, 1:][keep],
         "discounts": (discount * ~ended[keep]).astype(np.float32),
+        "step": np.broadcast_to(np.arange(keep.shape[1], dtype=np.int16), keep.shape)[keep],
     }
     counts = {
         "kept": int(keep.sum()),

@@ -10,21 +10,16 @@ from stages.common.algorithm_settings import (
     Bc10,
     Fraction,
     Iql,
-    NotNegative,
     Policy,
     Positive,
-    Rate,
     Rebrac,
     Section,
     Td3bc,
-    Widths,
 )
 from stages.common.tasks import EPISODE_LIMIT, check_dataset
+from stages.common.world_model_settings import Augment, Count, Diffusion, Fidelity, Idm, Quantile, Sampler
 
 STAGES = Path(__file__).resolve().parents[1]
-
-Count = Annotated[int, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Local(Section):
@@ -33,71 +28,6 @@ class Local(Section):
 
 class D4rl(Section):
     directory: Annotated[str, Field(min_length=1)]
-
-
-class Mlp(Section):
-    width: Positive
-    blocks: Positive
-
-
-class Unet(Section):
-    width: Positive
-    multipliers: Widths
-    kernel: Positive
-    embedding: Positive
-
-
-class Edm(Section):
-    sigma_min: Rate
-    sigma_max: Rate
-    sigma_data: Rate
-    rho: Rate
-    log_mean: float
-    log_std: Rate
-
-
-class Ddpm(Section):
-    levels: Positive
-
-
-class Diffusion(Section):
-    network: Literal["mlp", "unet"]
-    mlp: Mlp
-    unet: Unet
-    process: Literal["edm", "ddpm"]
-    edm: Edm
-    ddpm: Ddpm
-    normalizer: Literal["standard", "cdf"]
-    steps: Positive
-    batch: Positive
-    learning_rate: Rate
-    schedule: Literal["constant", "cosine"]
-    ema: Probability
-    ema_every: Positive
-    null_probability: Probability
-    held_out: Probability
-
-
-class Sampler(Section):
-    method: Literal["deterministic", "ancestral"]
-    steps: Positive
-    guidance: NotNegative
-    temperature: NotNegative
-
-
-class Idm(Section):
-    hidden: Widths
-    steps: Positive
-    batch: Positive
-    learning_rate: Rate
-    held_out: Annotated[float, Field(gt=0, lt=1)]
-
-
-class Augment(Section):
-    transitions: Positive
-    batch: Positive
-    margin: NotNegative
-    max_drop: Fraction
 
 
 class Evaluate(Section):
@@ -151,7 +81,7 @@ class Params(Section):
     seeds: Positive
     generators: Positive
     horizon: Annotated[int, Field(ge=1, le=EPISODE_LIMIT)]
-    target_return: float
+    target_return: float | Quantile
     real_fraction: Fraction
     discount: Annotated[float, Field(gt=0, lt=1)]
     device: Literal["auto", "cpu", "cuda"]
@@ -169,6 +99,7 @@ class Params(Section):
     bc10: Bc10
     rebrac: Rebrac
     evaluate: Evaluate
+    fidelity: Fidelity
     report: Report
 
     @field_validator("datasets")

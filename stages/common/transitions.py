@@ -26,6 +26,7 @@ class Transitions:
         episode: (N,) int32, real data only: the index of the episode; rows of one episode are consecutive and in order.
         timeouts: (N,) bool, real data only: the episode ended here without the task ending.
         generator: (N,) int8, synthetic data only: which independently trained generator made the row, in rising order.
+        step: (N,) int16, imagined windows only: the place of the row in its window, from 0.
         real_fraction: (), synthetic data only: the share of each training batch that is to be real.
     """
 
@@ -37,6 +38,7 @@ class Transitions:
     episode: np.ndarray | None = None
     timeouts: np.ndarray | None = None
     generator: np.ndarray | None = None
+    step: np.ndarray | None = None
     real_fraction: np.ndarray | None = None
 
     def __post_init__(self):

@@ -2,6 +2,7 @@
 
 import argparse
 
+from stages.common.checkpoint import Checkpoint
 from stages.common.files import write_json
 from stages.common.params import load
 from stages.common.tasks import Task
@@ -19,14 +20,15 @@ def main():
     dataset = parser.parse_args().dataset
     params = load(*READS)
     device = setup(params.device, params.threads)
-    data = Transitions.load(f"data/{dataset}/real.npz")
-    scale = Task.load(dataset).return_scale
+    files = [f"data/{dataset}/{name}" for name in ("real.npz", "task.json")]
+    data, task = Transitions.load(files[0]), Task.load(dataset)
 
-    models, losses = zip(
-        *(train(data, dataset, scale, k, params, device) for k in range(params.generators)), strict=True
-    )
+    checkpoint = Checkpoint(f"diffusion {dataset}", params, files, device)
+    trained = [train(data, dataset, task, k, params, device, checkpoint) for k in range(params.generators)]
+    models, losses = zip(*trained, strict=True)
     save(models, f"models/{dataset}/diffusion.safetensors")
     write_json(f"results/{dataset}/diffusion.json", {f"generator {k}": loss for k, loss in enumerate(losses)}, digits=5)
+    checkpoint.discard()
 
 
 if __name__ == "__main__":

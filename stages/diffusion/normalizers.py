@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 KNOTS = 1001
-SMALLEST = 1e-6  # standard deviation; below it, a dimension counts as constant
+SMALLEST = 1e-6  # standard deviation, or half the range; up to it, a dimension counts as constant
 
 
 class Normalizer(nn.Module):
@@ -23,7 +23,7 @@ class Normalizer(nn.Module):
         self.high.copy_(z.amax(0))
 
 
-class Standard(Normalizer):
+class Gaussian(Normalizer):
     """Mean 0 and standard deviation 1 in each of D dimensions; one that is constant always comes back as it was."""
 
     def __init__(self, dimensions: int):
@@ -40,6 +40,26 @@ class Standard(Normalizer):
 
     def inverse(self, z: torch.Tensor) -> torch.Tensor:
         return z * self.std.where(self.std > SMALLEST, 0) + self.mean
+
+
+class MinMax(Normalizer):
+    """Each of D dimensions to [-1, 1]; one that is constant always comes back as it was."""
+
+    def __init__(self, dimensions: int):
+        super().__init__(dimensions)
+        self.register_buffer("middle", torch.zeros(dimensions))
+        self.register_buffer("radius", torch.ones(dimensions))
+
+    def fit_map(self, x: torch.Tensor):
+        low, high = x.double().aminmax(dim=0)
+        self.middle.copy_((low + high) / 2)
+        self.radius.copy_(((high - low) / 2).clamp_min(SMALLEST))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.middle) / self.radius
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        return z * self.radius.where(self.radius > SMALLEST, 0) + self.middle
 
 
 class Cdf(Normalizer):
@@ -75,4 +95,38 @@ class Cdf(Normalizer):
         return torch.lerp(low, high, flat - lower).T.reshape(z.shape)
 
 
-NORMALIZERS = {"standard": Standard, "cdf": Cdf}
+NORMALIZERS = {"gaussian": Gaussian, "minmax": MinMax, "cdf": Cdf}
+
+
+class StepNormalizer(nn.Module):
+    """Of the steps of a window: a reward, perhaps whether the task ends there (0 or 1), and the state after it.
+
+    The terminal goes to ±1 as it is; SynthER leaves it as it is too.
+    """
+
+    def __init__(self, state: int, terminal: bool, states: str, rewards: str):
+        super().__init__()
+        self.rewards, self.states = NORMALIZERS[rewards](1), NORMALIZERS[states](state)
+        self.split = [1, int(terminal), state]
+
+    def fit(self, steps: torch.Tensor):
+        """(N, D) steps of the data."""
+        rewards, _, states = steps.split(self.split, dim=-1)
+        self.rewards.fit(rewards)
+        self.states.fit(states)
+
+    def forward(self, steps: torch.Tensor) -> torch.Tensor:
+        """(…, D) → the same normalised."""
+        rewards, terminals, states = steps.split(self.split, dim=-1)
+        return torch.cat([self.rewards(rewards), 2 * terminals - 1, self.states(states)], dim=-1)
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        rewards, terminals, states = z.split(self.split, dim=-1)
+        return torch.cat([self.rewards.inverse(rewards), (terminals + 1) / 2, self.states.inverse(states)], dim=-1)
+
+    def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The range of the normalised data, (D,) each."""
+        one = self.rewards.low.new_ones(self.split[1])
+        return torch.cat([self.rewards.low, -one, self.states.low]), torch.cat(
+            [self.rewards.high, one, self.states.high]
+        )

@@ -1,11 +1,11 @@
-"""Two noising processes behind one interface: noise is x + σ ε, and a denoiser gives back the clean x.
+"""Noising processes behind one interface: noise is x + σ ε, and a denoiser gives back the clean x.
 
 A variance-preserving DDPM is the same process seen through x / √(1 + σ²), with σ² = (1 - ᾱ) / ᾱ, so it shares its
 samplers with EDM (Karras et al. 2022, arXiv 2206.00364, section 2; Song et al. 2021, arXiv 2010.02502, section 4.3).
 
-Each process has `draw` (noise levels to train at), `weight` (of the squared error of the clean estimate), `denoise`,
-`sigmas` (the falling levels that a sampler visits) and `clips` (whether sampling clips clean estimates to the data's
-range). A network is called with (scaled noisy window, ln σ / 4, condition).
+A process is what levels are trained at (`draw`), which ones a sampler visits (`sigmas`), whether sampling clips clean
+estimates to the data's range (`clips`), and three coefficients: the clean estimate is skip x + out F(scale x, ln σ / 4,
+condition) for a network F. The loss is the squared error of what F stands for, so the clean estimate's, over out².
 """
 
 import math
@@ -18,7 +18,20 @@ def shaped(sigma: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return sigma.reshape(-1, *[1] * (x.dim() - 1))
 
 
-class Edm:
+class Process:
+    """What all of them share."""
+
+    def weight(self, sigma: torch.Tensor) -> torch.Tensor:
+        """(B,) σ → (B,), of the squared error of the clean estimate."""
+        return self.coefficients(sigma)[2] ** -2
+
+    def denoise(self, network, x: torch.Tensor, sigma: torch.Tensor, condition) -> torch.Tensor:
+        """Noisy (B, H, D) at levels (B,) → the clean estimate."""
+        scale, skip, out = self.coefficients(shaped(sigma, x))
+        return skip * x + out * network(x * scale, sigma.log() / 4, condition)
+
+
+class Edm(Process):
     """Karras et al. 2022, table 1, last column."""
 
     clips = False
@@ -30,16 +43,10 @@ class Edm:
         """(B,) standard normal and uniform draws → (B,) σ; ln σ is normal."""
         return (normal * self.config.log_std + self.config.log_mean).exp()
 
-    def weight(self, sigma: torch.Tensor) -> torch.Tensor:
+    def coefficients(self, sigma: torch.Tensor):
         data = self.config.sigma_data
-        return (sigma**2 + data**2) / (sigma * data) ** 2
-
-    def denoise(self, network, x: torch.Tensor, sigma: torch.Tensor, condition) -> torch.Tensor:
-        """Noisy (B, H, D) at levels (B,) → the clean estimate, by eq. 7: c_skip x + c_out F(c_in x)."""
-        s, data = shaped(sigma, x), self.config.sigma_data
-        total = s**2 + data**2
-        output = network(x * total.rsqrt(), sigma.log() / 4, condition)
-        return data**2 / total * x + s * data * total.rsqrt() * output
+        total = sigma**2 + data**2
+        return total.rsqrt(), data**2 / total, sigma * data * total.rsqrt()
 
     def sigmas(self, steps: int, device=None) -> torch.Tensor:
         """(steps + 1,) falling to 0, eq. 5."""
@@ -49,8 +56,18 @@ class Edm:
         return torch.cat([(high + ramp * (low - high)) ** c.rho, ramp.new_zeros(1)]).float()
 
 
-class Ddpm:
-    """DDPM with the cosine schedule (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 17) and noise prediction.
+PREDICTIONS = {  # what F stands for → (skip, out), from σ
+    "noise": lambda sigma: (torch.ones_like(sigma), -sigma),  # Ho et al. 2020, arXiv 2006.11239
+    "clean": lambda sigma: (torch.zeros_like(sigma), torch.ones_like(sigma)),
+    "velocity": lambda sigma: (  # Salimans and Ho 2022, arXiv 2202.00512, appendix D
+        1 / (1 + sigma**2),
+        -sigma * (1 + sigma**2).rsqrt(),
+    ),
+}
+
+
+class Ddpm(Process):
+    """DDPM with the cosine schedule (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 17).
 
     When sampling, its clean estimates are clipped to the data's range, as Diffuser does: at the noisiest level σ is
     about 100, and so much larger is an error of the noise when it becomes one of the clean estimate.
@@ -65,20 +82,15 @@ class Ddpm:
         betas = [min(1 - signal(t + 1) / signal(t), 0.999) for t in range(config.levels)]
         alpha_bars = torch.tensor([1 - beta for beta in betas], dtype=torch.float64).cumprod(0)
         self.table = ((1 - alpha_bars) / alpha_bars).sqrt().float()  # rising
+        self.prediction = PREDICTIONS[config.prediction]
 
     def draw(self, normal: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
         """(B,) standard normal and uniform draws → (B,) σ, each level equally likely."""
-        table = self.table.to(uniform.device)
-        return table[(uniform * len(table)).long().clamp_max(len(table) - 1)]
+        self.table = self.table.to(uniform.device)
+        return self.table[(uniform * len(self.table)).long().clamp_max(len(self.table) - 1)]
 
-    def weight(self, sigma: torch.Tensor) -> torch.Tensor:
-        """1 / σ²: the squared error of the clean estimate, so weighted, is that of the noise, DDPM's L_simple."""
-        return sigma**-2
-
-    def denoise(self, network, x: torch.Tensor, sigma: torch.Tensor, condition) -> torch.Tensor:
-        """Noisy (B, H, D) at levels (B,) → the clean estimate, x - σ ε."""
-        s = shaped(sigma, x)
-        return x - s * network(x * (1 + s**2).rsqrt(), sigma.log() / 4, condition)
+    def coefficients(self, sigma: torch.Tensor):
+        return (1 + sigma**2).rsqrt(), *self.prediction(sigma)
 
     def sigmas(self, steps: int, device=None) -> torch.Tensor:
         """(steps + 1,) falling to 0: levels at equal strides that end with the noisiest (Nichol and Dhariwal 2021, sec.
@@ -92,7 +104,7 @@ class Ddpm:
                 f"params.yaml: sampler.steps = {steps}: a ddpm of {len(self.table)} levels has no more steps"
             )
         levels = torch.linspace(len(self.table) - 1, 0, steps, dtype=torch.float64).round().long()
-        return torch.cat([self.table[levels], torch.zeros(1)]).to(device)
+        return torch.cat([self.table.cpu()[levels], torch.zeros(1)]).to(device)
 
 
 def process(config):

@@ -1,12 +1,13 @@
 """DAWM's world model: imagines H rewards and next states from (state, action, return-to-go); arXiv 2509.19538.
 
 Differs from the paper in nothing known: its settings are unpublished. `presets/paper.yaml` takes those of DWM (arXiv
-2402.03570), whose interface is the same, but for rewards: they pass the states' normaliser, where DWM scales them to
-[-1, 1]. The small preset replaces the U-Net by an MLP and DDPM by EDM, which reach a lower error sooner.
+2402.03570), whose interface is the same. The small preset replaces the U-Net by an MLP, DDPM by EDM and DWM's sampler
+by DPM-Solver++, which reach a lower error sooner; docs/world-model.md has the figures.
 """
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from stages.common.files import atomic
 from stages.common.schema import Diffusion
 from stages.diffusion.guidance import guided
 from stages.diffusion.mlp import MlpDenoiser
-from stages.diffusion.normalizers import NORMALIZERS
+from stages.diffusion.normalizers import NORMALIZERS, StepNormalizer
 from stages.diffusion.process import process, shaped
 from stages.diffusion.samplers import SAMPLERS
 from stages.diffusion.unet import UnetDenoiser
@@ -34,30 +35,73 @@ class Condition:
     returns_known: torch.Tensor
 
 
-class WorldModel(nn.Module):
-    """A denoiser of windows (B, H, 1 + S), a reward and the state after it at each step."""
+@dataclass(frozen=True)
+class Imagined:
+    """Windows in the data's units: rewards (B, H), next states (B, H, S), and whether the task ends there, (B, H) bool
+    or None where the model has no such channel.
+    """
 
-    def __init__(self, state: int, action: int, horizon: int, config: Diffusion):
+    rewards: torch.Tensor
+    states: torch.Tensor
+    terminals: torch.Tensor | None
+
+
+class WorldModel(nn.Module):
+    """A denoiser of windows (B, H, D): at each step a reward, perhaps whether the task ends, and the state after it.
+
+    With `target: change` the network sees how the state changed in that step instead. A step changes a state by little,
+    so an error of the same share of what is imagined is a smaller error of the state, and what the action did is more
+    of it. Dynamics models have long done so (Nagabandi et al. 2018, arXiv 1708.02596, eq. 1); DWM does not.
+
+    Arguments:
+        terminal: whether the windows have that channel.
+    """
+
+    def __init__(self, state: int, action: int, horizon: int, terminal: bool, config: Diffusion):
         super().__init__()
-        self.sizes = {"state": state, "action": action, "horizon": horizon}
+        self.sizes = {"state": state, "action": action, "horizon": horizon, "terminal": terminal}
+        self.step = 1 + terminal + state
         self.config = config
         self.process = process(config)
-        self.normalizer = NORMALIZERS[config.normalizer](1 + state)
+        self.states = NORMALIZERS[config.normalizer](state)
+        self.normalizer = StepNormalizer(state, terminal, config.normalizer, config.reward_normalizer)
         kind, size = (MlpDenoiser, config.mlp) if config.network == "mlp" else (UnetDenoiser, config.unet)
-        self.network = kind(horizon, 1 + state, state, action, size)
+        self.network = kind(horizon, self.step, state, action, size)
+
+    def fit(self, states, steps):
+        """The normalisers' statistics, from all the data: states (N, S) and what follows each, (N, D)."""
+        self.states.fit(states)
+        self.normalizer.fit(self.relative(steps[:, None], states)[:, 0])
+
+    def relative(self, steps, states):
+        """Windows (B, H, D) with the change of the state in place of the state, where the model is of changes.
+
+        Arguments:
+            states: (B, S), in which the windows start.
+        """
+        if self.config.target == "state":
+            return steps
+        before = torch.cat([states[:, None], steps[:, :-1, -states.shape[1] :]], dim=1)
+        return torch.cat([steps[..., : -states.shape[1]], steps[..., -states.shape[1] :] - before], dim=-1)
+
+    def absolute(self, steps, states):
+        """The inverse of `relative`."""
+        if self.config.target == "state":
+            return steps
+        following = states[:, None] + steps[..., -states.shape[1] :].cumsum(1)
+        return torch.cat([steps[..., : -states.shape[1]], following], dim=-1)
 
     def condition(self, states, actions, returns, returns_known=None) -> Condition:
         """The same in the data's own units."""
-        rewards = states.new_zeros(len(states), 1)
-        states = self.normalizer(torch.cat([rewards, states], dim=1))[:, 1:]
-        return Condition(states, actions, returns, torch.ones_like(returns) if returns_known is None else returns_known)
+        known = torch.ones_like(returns) if returns_known is None else returns_known
+        return Condition(self.states(states), actions, returns, known)
 
     def loss(self, steps, exists, condition: Condition, normal, uniform, noise) -> torch.Tensor:
         """The weighted squared error of the clean estimate, averaged over the steps that exist; () tensor.
 
         Arguments:
-            steps: (B, H, 1 + S) normalised; exists: (B, H) bool.
-            normal, uniform: (B,) draws that choose the noise levels; noise: (B, H, 1 + S) standard normal.
+            steps: (B, H, D) relative and normalised; exists: (B, H) bool.
+            normal, uniform: (B,) draws that choose the noise levels; noise: (B, H, D) standard normal.
         """
         sigma = self.process.draw(normal, uniform)
         clean = self.process.denoise(self.network, steps + shaped(sigma, steps) * noise, sigma, condition)
@@ -65,32 +109,33 @@ class WorldModel(nn.Module):
         return (self.process.weight(sigma) * error.sum(1)).sum() / exists.sum()
 
     @torch.no_grad()
-    def imagine(self, states, actions, returns, sampler, generator: torch.Generator):
+    def imagine(self, states, actions, returns, sampler, generator: torch.Generator) -> Imagined:
         """Windows that start with `actions` (B, A) in `states` (B, S), asked to reach `returns` (B,).
 
         Arguments:
-            sampler: the `sampler` section. Its temperature scales the noise that an ancestral sampler starts from and
-                adds (Decision Diffuser's low-temperature sampling); the deterministic one starts from full noise.
-
-        Returns:
-            rewards (B, H) and next states (B, H, S), in the data's units.
+            sampler: the `sampler` section. Its temperature scales all noise of a stochastic sampler, that which it
+                starts from too (Decision Diffuser's low-temperature sampling); the others start from full noise.
         """
         conditions = {True: self.condition(states, actions, returns)}
         conditions[False] = replace(conditions[True], returns_known=torch.zeros_like(returns))
         sigmas = self.process.sigmas(sampler.steps, states.device)
+        low, high = self.normalizer.bounds()
 
         def denoise(x, sigma, with_return):
             clean = self.process.denoise(self.network, x, sigma.expand(len(x)), conditions[with_return])
-            return clean.clamp(self.normalizer.low, self.normalizer.high) if self.process.clips else clean
+            return clean.clamp(low, high) if self.process.clips else clean
 
-        ancestral = sampler.method == "ancestral"
-        shape = (len(states), self.sizes["horizon"], 1 + self.sizes["state"])
-        noises = torch.randn(1 + ancestral * sampler.steps, *shape, generator=generator, device=states.device)
-        if ancestral:
-            noises *= sampler.temperature
-        x = SAMPLERS[sampler.method](guided(denoise, sampler.guidance), sigmas[0] * noises[0], sigmas, noises[1:])
-        steps = self.normalizer.inverse(x)
-        return steps[..., 0], steps[..., 1:]
+        def noise():
+            shape = (len(states), self.sizes["horizon"], self.step)
+            return temperature * torch.randn(shape, generator=generator, device=states.device)
+
+        stochastic = sampler.method == "ancestral" or (sampler.method == "heun" and sampler.churn.amount > 0)
+        temperature = sampler.temperature if stochastic else 1.0
+        run = partial(SAMPLERS[sampler.method], noise=noise, churn=sampler.churn)
+        z = run(guided(denoise, sampler.guidance), sigmas[0] * noise(), sigmas)
+        steps = self.absolute(self.normalizer.inverse(z), states)
+        rewards, terminals, following = steps.split(self.normalizer.split, dim=-1)
+        return Imagined(rewards[..., 0], following, terminals[..., 0] > 0.5 if self.sizes["terminal"] else None)
 
 
 def save(models: list[WorldModel], path: Path | str):

@@ -3,21 +3,28 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from stages.common.files import atomic
 
+LOG_STD = -5.0, 2.0  # bounds of the Gaussian's log standard deviation
+
 
 class InverseDynamics(nn.Module):
-    """An MLP on the standardised state and the standardised change of state, trained by squared error.
+    """An MLP on the standardised state and the standardised change of state.
+
+    Its head is the mean, or a Gaussian about it, from which `infer` samples: a mean is the best single guess, but where
+    the states leave the action open it makes actions alike.
 
     Differs from Decision Diffuser's, which sees both states as they are: a step changes a state by little, so the
     change, scaled to its own size, carries what the action did.
     """
 
-    def __init__(self, state: int, action: int, hidden: list[int]):
+    def __init__(self, state: int, action: int, hidden: list[int], head: str):
         super().__init__()
+        self.head, self.action = head, action
         for name, value in (
             ("mean", torch.zeros),
             ("std", torch.ones),
@@ -27,7 +34,7 @@ class InverseDynamics(nn.Module):
             self.register_buffer(name, value(state))
         widths = [2 * state, *hidden]
         layers = [part for i, o in zip(widths, hidden, strict=False) for part in (nn.Linear(i, o), nn.ReLU())]
-        self.network = nn.Sequential(*layers, nn.Linear(widths[-1], action))
+        self.network = nn.Sequential(*layers, nn.Linear(widths[-1], action * (1 + (head == "gaussian"))))
 
     def fit_scales(self, states: torch.Tensor, next_states: torch.Tensor):
         """(N, S) each: the statistics that standardise the inputs."""
@@ -37,15 +44,33 @@ class InverseDynamics(nn.Module):
         self.change_mean.copy_(change.mean(0))
         self.change_std.copy_(change.std(0).clamp_min(1e-6))
 
-    def forward(self, states: torch.Tensor, next_states: torch.Tensor) -> torch.Tensor:
-        """(…, S), (…, S) → (…, A), not clipped."""
+    def forward(self, states: torch.Tensor, next_states: torch.Tensor):
+        """(…, S), (…, S) → mean (…, A), not clipped, and the logarithm of the standard deviation, or None."""
         change = (next_states - states - self.change_mean) / self.change_std
-        return self.network(torch.cat([(states - self.mean) / self.std, change], dim=-1))
+        found = self.network(torch.cat([(states - self.mean) / self.std, change], dim=-1))
+        mean, log_std = found[..., : self.action], found[..., self.action :]
+        return mean, log_std.clamp(*LOG_STD) if self.head == "gaussian" else None
+
+    def loss(self, states, next_states, actions) -> torch.Tensor:
+        """Squared error of the mean; with a Gaussian head also the negative log-likelihood of what the mean leaves, ()
+        tensor.
+
+        The likelihood does not train the mean: on its own it gives up where it errs, and says that it is unsure
+        (Seitzer et al. 2022, arXiv 2203.09168).
+        """
+        mean, log_std = self(states, next_states)
+        loss = (mean - actions).square().mean()
+        if log_std is None:
+            return loss
+        return loss + (0.5 * ((mean.detach() - actions) / log_std.exp()).square() + log_std).mean()
 
     @torch.no_grad()
-    def infer(self, states: torch.Tensor, next_states: torch.Tensor) -> torch.Tensor:
-        """The action, within [-1, 1]."""
-        return self(states, next_states).clamp(-1, 1)
+    def infer(self, states: torch.Tensor, next_states: torch.Tensor, stream: torch.Generator | None = None):
+        """The action, within [-1, 1]: the mean, or with a Gaussian head and a stream, a sample; (…, A)."""
+        mean, log_std = self(states, next_states)
+        if log_std is not None and stream is not None:
+            mean = mean + log_std.exp() * torch.randn(mean.shape, generator=stream, device=mean.device)
+        return mean.clamp(-1, 1)
 
 
 def save(models: list[InverseDynamics], path: Path | str):
@@ -54,18 +79,21 @@ def save(models: list[InverseDynamics], path: Path | str):
         save_file(
             {f"{k}.{name}": tensor for k, model in enumerate(models) for name, tensor in model.state_dict().items()},
             temporary,
+            metadata={"head": models[0].head},
         )
 
 
 def load(path: Path | str, device: torch.device) -> list[InverseDynamics]:
     """What `save` wrote; the shapes of the weights tell the sizes."""
-    tensors = load_file(path, device=str(device))
+    with safe_open(path, "pt", device=str(device)) as file:
+        head, tensors = file.metadata()["head"], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     models = []
     while own := {
         name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{len(models)}.")
     }:
         outputs = [tensor.shape[0] for name, tensor in sorted(own.items()) if name.endswith("bias")]
-        model = InverseDynamics(len(own["mean"]), outputs[-1], outputs[:-1]).to(device).eval()
+        actions = outputs[-1] // (1 + (head == "gaussian"))
+        model = InverseDynamics(len(own["mean"]), actions, outputs[:-1], head).to(device).eval()
         model.load_state_dict(own)
         models.append(model)
     return models

@@ -24,7 +24,7 @@ def train(
     states, next_states, actions = (
         torch.from_numpy(array).to(device) for array in (data.observations, data.next_observations, data.actions)
     )
-    model = InverseDynamics(states.shape[1], actions.shape[1], config.hidden).to(device)
+    model = InverseDynamics(states.shape[1], actions.shape[1], config.hidden, config.head).to(device)
     model.fit_scales(states, next_states)
     optimizer = torch.optim.Adam(model.network.parameters(), lr=config.learning_rate, fused=True)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
@@ -34,7 +34,7 @@ def train(
     stream = torch_stream("idm", dataset, generator, device=device)
     for _ in progress(range(config.steps), f"idm {dataset} {generator}"):
         batch = rows[torch.randint(len(rows), (config.batch,), generator=stream, device=device)]
-        loss = (model(states[batch], next_states[batch]) - actions[batch]).square().mean()
+        loss = model.loss(states[batch], next_states[batch], actions[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

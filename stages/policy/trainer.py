@@ -6,12 +6,13 @@ from importlib import import_module
 
 import torch
 
+from stages.common.capture import graph
 from stages.common.checkpoint import Checkpoint
 from stages.common.progress import progress
 from stages.common.rng import torch_stream
 from stages.common.transitions import Transitions
 from stages.policy.batches import Batches
-from stages.policy.updates import CHUNK, Updates, graph
+from stages.policy.updates import CHUNK, Updates
 
 
 def snapshot_steps(steps: int, every: int) -> list[int]:

@@ -4,18 +4,10 @@ from functools import partial
 
 import torch
 
+from stages.common.capture import Captured
 from stages.policy.batches import Batches
 
 CHUNK = 100  # updates whose random numbers are drawn at once
-WARM_UP = 3  # times that each kind of update runs before it is captured
-
-
-def graph(function):
-    """A CUDA graph of what the function launches; calling it launches the same again. Nothing runs yet."""
-    captured = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(captured):
-        function()
-    return captured.replay
 
 
 class Updates:
@@ -28,7 +20,7 @@ class Updates:
     Arguments:
         streams: of the learners, on the device.
         compiled: whether the learner's losses go through `torch.compile`.
-        capture: of a function without arguments, returns another that does the same; None captures nothing.
+        capture: see `Captured`; each kind of update is captured apart.
 
     Attributes:
         done: how many updates were made.
@@ -36,14 +28,15 @@ class Updates:
     """
 
     def __init__(self, learner, batches: Batches, streams: list[torch.Generator], compiled: bool, capture=None):
-        self.learner, self.batches, self.streams, self.capture = learner, batches, streams, capture
+        self.learner, self.batches, self.streams = learner, batches, streams
         for name in learner.compiled if compiled else ():
             setattr(learner, name, torch.compile(getattr(learner, name)))
         device, (learners, batch) = batches.rows.device, batches.first.shape
         self.uniforms = torch.empty(CHUNK, learners, batch, dtype=torch.float64, device=device)
         self.normals = torch.empty(CHUNK, learners, batch, batches.sizes[1], device=device)
         self.place = torch.zeros(1, dtype=torch.long, device=device)
-        self.done, self.losses, self.ran, self.graphs = 0, {}, {}, {}
+        self.kinds = [Captured(partial(self.update, phase), capture) for phase in range(learner.period)]
+        self.done, self.losses = 0, {}
 
     def draw(self):
         """The next chunk's random numbers."""
@@ -63,14 +56,7 @@ class Updates:
     def __call__(self):
         if self.done % CHUNK == 0:
             self.draw()
-        phase = self.done % self.learner.period
-        self.ran[phase] = self.ran.get(phase, 0) + 1
-        if self.capture is None or self.ran[phase] <= WARM_UP:
-            self.update(phase)
-        else:
-            if phase not in self.graphs:
-                self.graphs[phase] = self.capture(partial(self.update, phase))
-            self.graphs[phase]()
+        self.kinds[self.done % self.learner.period]()
         self.done += 1
 
     def state(self) -> dict:

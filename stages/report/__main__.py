@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stages.common.files import write_json, write_text
 from stages.common.params import check
+from stages.report import fidelity, fidelity_figures
 from stages.report.figures import learning_curves, score_bars
 from stages.report.notes import notes
 from stages.report.page import render
@@ -31,7 +32,12 @@ def main():
     (reports / "figures").mkdir(parents=True, exist_ok=True)
     score_bars(episodes, scores, reports / "figures/scores.png")
     learning_curves(curves, scores, reports / "figures/learning_curves.png")
-    write_text(reports / "index.html", render(scores, params, sentences, reports / "figures"))
+    write_text(reports / "tables/fidelity.md", fidelity.markdown(scores))
+    drawn = {
+        name: draw(scores, reports / f"figures/{name}.png")
+        for name, draw in (("fidelity", fidelity_figures.errors), ("steering", fidelity_figures.steering))
+    }
+    write_text(reports / "index.html", render(scores, params, sentences, reports / "figures", drawn))
     print(table, end="")
 
 

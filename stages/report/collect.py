@@ -12,7 +12,7 @@ from stages.common.files import write_json
 from stages.common.params import load
 
 READS = ("methods", "algorithms")
-PHASES = ("diffusion", "idm", "augment")  # what DAWM measures of its own parts
+PHASES = ("diffusion", "idm", "augment", "steering")  # what DAWM measures of its own parts
 
 
 def read_json(path: Path, what: str) -> dict:
@@ -30,7 +30,7 @@ def read_json(path: Path, what: str) -> dict:
 
 
 def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Path) -> dict:
-    """Everything the report needs of one data set: {dataset, data, phases, cells in the order of the grid}.
+    """Everything the report needs of one data set: {dataset, data, phases, fidelity, cells in the order of the grid}.
 
     Raises:
         SystemExit: naming cell and file, where one is missing, holds another cell, or has another number of seeds.
@@ -55,6 +55,10 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
         "dataset": dataset,
         "data": read_json(folder / "data.json", f"data of {dataset}"),
         "phases": {phase: read_json(folder / f"{phase}.json", f"phase {phase} of {dataset}") for phase in phases},
+        "fidelity": {
+            method: read_json(folder / f"fidelity-{method}.json", f"fidelity of {dataset} × {method}")
+            for method in methods
+        },
         "cells": cells,
     }
 

@@ -1,6 +1,5 @@
 """The report as one self-contained page: a Jinja2 template filled with text and numbers that are ready to be shown."""
 
-import base64
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,11 +8,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.common.schema import Params, shelf
-from stages.report.notes import headline, judges, overall, points, source, subject, verdict
+from stages.report import fidelity
+from stages.report.notes import headline, points, source, subject, verdict
+from stages.report.page_figures import data_sections, fidelity_figures, figures, intervals
 from stages.report.scores import AVERAGE, Scores
 from stages.report.statistics import Estimate
 from stages.report.tables import is_best
-from stages.report.words import BEHAVIOUR, blocks, bracket, label, listed, number, percent, sentence, spread
+from stages.report.words import BEHAVIOUR, blocks, bracket, label, number, percent, sentence, spread
 
 RUN = "run"  # heads the root keys of params.yaml that belong to no section
 
@@ -85,18 +86,6 @@ def difference_groups(scores: Scores) -> list[dict]:
     return groups
 
 
-def data_sections(scores: Scores, folder: Path) -> list[dict]:
-    """For each data set, its card's figure, its own numbers and those of each phase."""
-    sections = []
-    for dataset, content in scores.collected.items():
-        parts = {"data": content["data"], **content["phases"]}
-        tables = [{"title": sentence(label(name)), "blocks": blocks(record)} for name, record in parts.items()]
-        what = "Returns, lengths, actions and observations; and the training of the behaviour, where it is known."
-        card = figure(folder / f"{dataset}.png", dataset, what, f"Six panels on the data of {dataset}.")
-        sections.append({"dataset": dataset, "card": card, "tables": tables})
-    return sections
-
-
 def concerns(pattern: str, datasets: list[str]) -> bool:
     """Whether the exception fits one of them; it is written without D4RL's version."""
     return any(fnmatchcase(dataset, name) for dataset in datasets for name in (pattern, f"{pattern}-v[0-9]"))
@@ -118,39 +107,8 @@ def parameter_sections(params: Params) -> list[dict]:
     return [{"title": title, "blocks": blocks(record)} for title, record in {RUN: root, **sections}.items()]
 
 
-def figure(path: Path, title: str, caption: str, alt: str) -> dict:
-    image = base64.b64encode(path.read_bytes()).decode()
-    return {"title": title, "caption": caption, "alt": alt, "source": f"data:image/png;base64,{image}"}
-
-
-def figures(scores: Scores, folder: Path) -> list[dict]:
-    """Both figures, with words for who cannot see them."""
-    means = [f"{label(method)} {number(overall(scores, method).mean)}" for method in scores.methods]
-    judged = listed(map(label, judges(scores)))
-    methods, algorithms = listed(map(label, scores.methods)), listed(map(label, scores.algorithms))
-    what = f"of {methods} with {algorithms} on {listed(scores.collected)}"
-    average = "The dashed line is the data's average."
-    bars = (
-        f"Bars are means over seeds, points the seeds{', lines the intervals' if intervals(scores) else ''}. {average}"
-    )
-    curves = f"Lines are means over seeds, bands one standard deviation; the last point is the score. {average}"
-    return [
-        figure(
-            folder / "scores.png",
-            "Last checkpoint",
-            bars,
-            f"Bar chart {what}. Averages over {judged}: {listed(means)}.",
-        ),
-        figure(folder / "learning_curves.png", "Along the training", curves, f"Learning curves {what}."),
-    ]
-
-
-def intervals(scores: Scores) -> bool:
-    return next(iter(scores.cells.values())).low is not None
-
-
-def render(scores: Scores, params: Params, notes: list[str], folder: Path) -> str:
-    """The whole page; `folder` holds the figures."""
+def render(scores: Scores, params: Params, notes: list[str], folder: Path, drawn: dict[str, bool]) -> str:
+    """The whole page; `folder` holds the figures, of which `drawn` says which there are."""
     templates = FileSystemLoader(Path(__file__).parent)
     options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = Environment(loader=templates, autoescape=True, **options)
@@ -170,6 +128,10 @@ def render(scores: Scores, params: Params, notes: list[str], folder: Path) -> st
         confidence=percent(scores.confidence),
         intervals=intervals(scores),
         figures=figures(scores, folder),
+        fidelity_columns=list(fidelity.COLUMNS),
+        fidelity_groups=fidelity.groups(scores),
+        fidelity_remarks=fidelity.remarks(scores),
+        fidelity_figures=fidelity_figures(scores, folder, drawn),
         data_sections=data_sections(scores, folder.parent / "data"),
         parameter_sections=parameter_sections(params),
         source=source(scores),

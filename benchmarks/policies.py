@@ -1,0 +1,91 @@
+"""Speed of training policies, for docs/performance.md.
+
+Every algorithm at the same size, that of TD3+BC's and IQL's papers: batches of 256, two hidden layers of 256, 17
+observations and 6 actions, 200,000 transitions on the device. The plain loop and ours take turns, so that what else the
+machine does falls on both; a figure is the median over the rounds.
+"""
+
+from statistics import median
+
+import numpy as np
+import torch
+
+from benchmarks import plain
+from benchmarks.timing import per_second
+from stages.common.algorithm_settings import settings_for
+from stages.common.transitions import Transitions
+from stages.policy.trainer import begin
+from stages.policy.updates import CHUNK
+
+STATES, ACTIONS, TRANSITIONS, SIZE = 17, 6, 200_000, {"hidden": [256, 256], "batch": 256}
+
+
+def data() -> Transitions:
+    """Random transitions of the right shape."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape):
+        return rng.standard_normal((TRANSITIONS, *shape), dtype=np.float32)
+
+    episode = np.arange(TRANSITIONS, dtype=np.int32) // 1000
+    discounts = np.full(TRANSITIONS, 0.99, dtype=np.float32)
+    timeouts = np.arange(TRANSITIONS) % 1000 == 999
+    return Transitions(normal(STATES), np.tanh(normal(ACTIONS)), normal(), normal(STATES), discounts, episode, timeouts)
+
+
+def plain_loop(real: Transitions, algorithm: str, settings, device):
+    """A function that makes that many updates of one seed, from data on the device, indices drawn by NumPy."""
+    learner = plain.LEARNERS[algorithm](STATES, ACTIONS, settings)
+    for part in vars(learner).values():
+        for network in part if isinstance(part, list) else [part]:
+            if isinstance(network, torch.nn.Module):
+                network.to(device)
+    columns = [real.observations, real.actions, real.rewards, real.discounts, real.next_observations]
+    if algorithm == "rebrac":
+        columns += [np.roll(real.actions, -1, axis=0), np.ones(len(real), dtype=np.float32)]
+    columns = [torch.from_numpy(column).to(device) for column in columns]
+
+    def run(updates: int):
+        for _ in range(updates):
+            rows = torch.from_numpy(np.random.randint(0, TRANSITIONS, settings.batch)).to(device)
+            batch = [column[rows] for column in columns]
+            learner.train(batch, torch.randn(settings.batch, ACTIONS, device=device))
+
+    return run
+
+
+def our_loop(real: Transitions, algorithm: str, settings, seeds: int, device):
+    """The same of all seeds together, by the stage's own code."""
+    updates = begin(real, None, ("benchmark", "real", algorithm), settings, seeds, device)
+
+    def run(count: int):
+        for _ in range(count):
+            updates()
+
+    return run
+
+
+def table(params, device, given):
+    """Prints a row for each algorithm and number of seeds.
+
+    Arguments:
+        given: the command line, see `__main__.py`.
+    """
+    real, compiled = data(), {"auto": "auto", "true": True, "false": False}[given.compile]
+    print("| algorithm | loop | seeds | updates/s | seed-updates/s | times the plain loop |\n|:--|:--|--:|--:|--:|--:|")
+    for algorithm in given.algorithms:
+        settings = settings_for(params.policy, getattr(params, algorithm), "benchmark")
+        vars(settings).update(SIZE, compile=compiled)
+        loops = {"plain": plain_loop(real, algorithm, settings, device)}
+        loops |= {seeds: our_loop(real, algorithm, settings, seeds, device) for seeds in given.seeds}
+        for run in loops.values():
+            run(CHUNK // 5)  # compilation, capture, caches
+        rounds = [
+            {key: per_second(run, given.seconds, device) for key, run in loops.items()} for _ in range(given.rounds)
+        ]
+        for key in loops:
+            seeds = 1 if key == "plain" else key
+            speed = median(speeds[key] for speeds in rounds)
+            ratio = median(seeds * speeds[key] / speeds["plain"] for speeds in rounds)
+            name = "plain" if key == "plain" else "ours"
+            print(f"| {algorithm} | {name} | {seeds} | {speed:,.1f} | {seeds * speed:,.1f} | {ratio:.2f} |", flush=True)

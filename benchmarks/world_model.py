@@ -1,0 +1,115 @@
+"""Speed of the world model, for docs/performance.md: training beside a plain loop, sampling beside SynthER's.
+
+At the sizes of params.yaml, on 100,000 random transitions of 11 observations and 3 actions, Hopper's. Sampling is all
+of the augment stage but its file: imagining, inverting, and sorting out what can be kept.
+"""
+
+from statistics import median
+
+import numpy as np
+import torch
+
+from benchmarks.plain_world_model import PlainLoop, synther_sampler
+from benchmarks.timing import per_second
+from stages.augment.complete import Bounds, complete
+from stages.augment.generate import imagined
+from stages.common.tasks import always_healthy
+from stages.common.transitions import Transitions
+from stages.diffusion.training import Training
+from stages.diffusion.windows import Windows
+from stages.diffusion.world_model import WorldModel
+from stages.idm.model import InverseDynamics
+
+STATES, ACTIONS, TRANSITIONS = 11, 3, 100_000
+SYNTHER_BATCH = 256
+
+
+def data() -> Transitions:
+    rng = np.random.default_rng(0)
+    states = rng.standard_normal((TRANSITIONS + 1, STATES), dtype=np.float32)
+    actions = np.tanh(rng.standard_normal((TRANSITIONS, ACTIONS), dtype=np.float32))
+    rewards = rng.standard_normal(TRANSITIONS, dtype=np.float32)
+    episode = np.arange(TRANSITIONS, dtype=np.int32) // 1000
+    discounts, timeouts = np.full(TRANSITIONS, 0.99, dtype=np.float32), np.arange(TRANSITIONS) % 1000 == 999
+    return Transitions(states[:-1], actions, rewards, states[1:], discounts, episode, timeouts)
+
+
+def world_model(params, windows: Windows, device, **changes) -> WorldModel:
+    torch.manual_seed(0)
+    config = params.diffusion.model_copy(update=changes)
+    model = WorldModel(STATES, ACTIONS, params.horizon, False, config).to(device)
+    model.fit(windows.states, windows.steps)
+    return model
+
+
+def trainings(params, windows: Windows, device, **changes) -> dict:
+    """{name: run(count of updates)} of the plain loop and ours, from the same weights."""
+    rows, stream = torch.arange(TRANSITIONS, device=device), torch.Generator(device).manual_seed(0)
+    plain = PlainLoop(world_model(params, windows, device, **changes), windows, rows)
+    training = Training(world_model(params, windows, device, **changes), windows, rows, stream)
+
+    def ours(count: int):
+        for _ in range(count):
+            training()
+
+    return {"plain": plain, "ours": ours}
+
+
+def sampling(params, real: Transitions, model: WorldModel, device, found: dict):
+    """run(count of batches); how many transitions a batch keeps is left in `found`."""
+    inverse = InverseDynamics(STATES, ACTIONS, params.idm.hidden, params.idm.head).to(device).eval()
+    batch, bounds = params.augment.batch, Bounds(real, 100.0)  # wide, since the model is untrained
+    states, actions = (torch.from_numpy(x[:batch]).to(device) for x in (real.observations, real.actions))
+    returns, stream = torch.full((batch,), 0.75, device=device), torch.Generator(device).manual_seed(0)
+
+    def run(count: int):
+        for _ in range(count):
+            given = model, inverse, always_healthy, states, actions, returns, params.sampler, stream
+            _, counts = complete(*imagined(*given), params.discount, bounds)
+            found["kept"] = counts["kept"]
+
+    return run
+
+
+def table(params, device, given):
+    """Prints training and sampling; of `given`, uses rounds and seconds."""
+    real = data()
+    windows = Windows(real, params.horizon, params.discount, 400.0, False, device)
+
+    def measured(runs: dict, first: int) -> dict:
+        for run in runs.values():
+            run(first)  # compilation, capture, caches
+        rounds = [
+            {name: per_second(run, given.seconds, device, first) for name, run in runs.items()}
+            for _ in range(given.rounds)
+        ]
+        return {name: [speeds[name] for speeds in rounds] for name in runs}
+
+    print("| world model | loop | updates/s | times the plain loop |\n|:--|:--|--:|--:|")
+    unet = params.diffusion.unet.model_copy(update={"width": 32})
+    kinds = {
+        "mlp": {"network": "mlp", "compile": given.compile == "true" or params.diffusion.compile},
+        "mlp, compiled": {"network": "mlp", "compile": True},
+        "mlp, batch 64": {"network": "mlp", "batch": 64},
+        "unet of width 32, batch 64": {"network": "unet", "unet": unet, "batch": 64},
+    }
+    for kind, changes in kinds.items():
+        speeds = measured(trainings(params, windows, device, **changes), 5)
+        for name, values in speeds.items():
+            ratio = median(value / plain for value, plain in zip(values, speeds["plain"], strict=True))
+            print(f"| {kind} | {name} | {median(values):,.1f} | {ratio:.2f} |", flush=True)
+
+    print("\n| sampler | evaluations per transition | kept transitions/s | times SynthER's |\n|:--|--:|--:|--:|")
+    kept, model = {}, world_model(params, windows, device).eval()
+    runs = {"SynthER": synther_sampler(STATES, ACTIONS, SYNTHER_BATCH, device)}
+    runs["DAWM"] = sampling(params, real, model, device, kept)
+    speeds = measured(runs, 1)
+    kept["SynthER"], kept["DAWM"] = SYNTHER_BATCH, kept.pop("kept")
+    guided = 1 + (params.sampler.guidance not in (0, 1))
+    passes = {"SynthER": 255, "DAWM": params.sampler.steps * guided / params.horizon}
+    for name, values in speeds.items():
+        rates = [value * kept[name] for value in values]
+        ratio = median(
+            value * kept[name] / (other * SYNTHER_BATCH) for value, other in zip(values, speeds["SynthER"], strict=True)
+        )
+        print(f"| {name} | {passes[name]:.3g} | {median(rates):,.0f} | {ratio:,.0f} |", flush=True)

@@ -1,0 +1,135 @@
+"""A world model under way: its random numbers, its loss, and the update that improves it."""
+
+import math
+
+import torch
+
+from stages.common.capture import Captured, graph
+from stages.diffusion.windows import Windows
+from stages.diffusion.world_model import WorldModel
+
+FORGET = 0.005  # of the training loss at each update, in its moving average
+
+
+def learning_rate(step: int, steps: int, schedule: str) -> float:
+    """The factor on the learning rate at `step` of `steps`: 1, or half a cosine from 1 to 0."""
+    return 1.0 if schedule == "constant" else 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+class Draws:
+    """The random numbers of one update, in tensors that stay where they are, so that a captured update can read them.
+
+    Attributes:
+        starts: (B,) of the windows, among `rows`; known: (B,) 0 where the return-to-go is hidden.
+        normal, uniform, noise: see `WorldModel.loss`.
+    """
+
+    def __init__(self, rows: torch.Tensor, count: int, shape: tuple[int, int]):
+        self.rows, device = rows, rows.device
+        self.starts = torch.zeros(count, dtype=torch.long, device=device)
+        self.hide, self.normal, self.uniform = (torch.zeros(count, device=device) for _ in range(3))
+        self.noise = torch.zeros(count, *shape, device=device)
+
+    def __call__(self, stream: torch.Generator):
+        torch.randint(len(self.rows), self.starts.shape, generator=stream, out=self.starts)
+        for uniform in (self.hide, self.uniform):
+            uniform.uniform_(generator=stream)
+        for normal in (self.normal, self.noise):
+            normal.normal_(generator=stream)
+
+
+def windows_loss(model: WorldModel, windows: Windows, draws: Draws, hidden: float) -> torch.Tensor:
+    """The loss on the windows drawn; the return-to-go is hidden with that probability."""
+    starts = draws.rows[draws.starts]
+    steps, exists = windows(starts)
+    states = windows.states[starts]
+    condition = model.condition(
+        states, windows.actions[starts], windows.returns[starts], (draws.hide >= hidden).float()
+    )
+    steps = model.normalizer(model.relative(steps, states))
+    return model.loss(steps, exists, condition, draws.normal, draws.uniform, draws.noise)
+
+
+class Training:
+    """A world model under way; calling it makes one update.
+
+    On CUDA the network computes in bfloat16, its weights and everything around it stay in float32, and the update is a
+    captured graph.
+    """
+
+    def __init__(self, model: WorldModel, windows: Windows, rows: torch.Tensor, stream: torch.Generator):
+        self.model, self.windows, self.stream, config = model, windows, stream, model.config
+        self.config, cuda = config, rows.device.type == "cuda"
+        self.draws = Draws(rows, config.batch, (windows.horizon, model.step))
+        self.rate = torch.tensor(config.learning_rate, device=rows.device)
+        self.weights = list(model.network.parameters())
+        self.average = [weight.detach().clone() for weight in self.weights]
+        self.optimizer = torch.optim.Adam(self.weights, lr=self.rate, fused=True)
+        self.optimizer.param_groups[0]["capturable"] = cuda
+        self.precise = config.precision == "float32" or (config.precision == "auto" and not cuda)
+        compiled = cuda if config.compile == "auto" else config.compile
+        self.loss = torch.compile(self.own_loss) if compiled else self.own_loss
+        self.update = Captured(self.descend, graph if cuda else None)
+        self.recent, self.done = torch.zeros((), device=rows.device), 0
+
+    def own_loss(self):
+        with torch.autocast(self.rate.device.type, torch.bfloat16, enabled=not self.precise):
+            return windows_loss(self.model, self.windows, self.draws, self.config.null_probability)
+
+    def descend(self):
+        loss = self.loss()
+        for weight, gradient in zip(self.weights, torch.autograd.grad(loss, self.weights), strict=True):
+            weight.grad = gradient
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.recent.lerp_(loss.detach(), FORGET)
+
+    def __call__(self):
+        self.draws(self.stream)
+        self.rate.fill_(self.config.learning_rate * learning_rate(self.done, self.config.steps, self.config.schedule))
+        self.update()
+        self.done += 1
+        if self.done % self.config.ema_every == 0:
+            torch._foreach_lerp_(self.average, self.weights, 1 - self.config.ema)
+
+    @torch.no_grad()
+    def validate(self, draws: Draws) -> float:
+        """The loss of the averaged weights on the windows drawn."""
+        self.swap()
+        loss = windows_loss(self.model, self.windows, draws, 0.0).item()
+        self.swap()
+        return loss
+
+    def training_loss(self) -> float:
+        """A moving average over the latest updates."""
+        return self.recent.item() / (1 - (1 - FORGET) ** self.done)
+
+    def swap(self):
+        """Puts the average in the network's place, and the network's weights in the average's."""
+        with torch.no_grad():
+            for weight, mean in zip(self.weights, self.average, strict=True):
+                kept = weight.clone()
+                weight.copy_(mean)
+                mean.copy_(kept)
+
+    def state(self) -> dict:
+        """All that the updates to come depend on."""
+        return {
+            "done": self.done,
+            "weights": self.weights,
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "recent": self.recent,
+            "stream": self.stream.get_state(),
+        }
+
+    def restore(self, state: dict):
+        with torch.no_grad():
+            for name in ("weights", "average"):
+                for mine, saved in zip(getattr(self, name), state[name], strict=True):
+                    mine.copy_(saved)
+            self.recent.copy_(state["recent"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.param_groups[0]["lr"] = self.rate
+        self.stream.set_state(state["stream"].cpu())
+        self.done = state["done"]

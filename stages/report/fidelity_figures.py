@@ -1,0 +1,81 @@
+"""Two figures on what is imagined: error against the step of a window, and return reached against return asked."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+from stages.report.figures import GREY, save, style
+from stages.report.scores import Scores
+from stages.report.words import label
+
+
+def panels(count: int, height: float):
+    """So many panels, two to a row."""
+    columns = min(count, 2)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.65 * max(columns, 1.4), height * rows + 0.42), squeeze=False)
+    for axis in axes.flat[count:]:
+        axis.remove()
+    return figure, list(axes.flat[:count])
+
+
+def errors(scores: Scores, path: Path) -> bool:
+    """Next-state error against h for every method, median and 90th percentile; False where nothing was measured."""
+    palette = style(scores.methods)
+    measured = {
+        dataset: {method: record["physics"] for method, record in content["fidelity"].items() if record["physics"]}
+        for dataset, content in scores.collected.items()
+    }
+    measured = {dataset: found for dataset, found in measured.items() if found}
+    if not measured:
+        return False
+    figure, axes = panels(len(measured), 2.9)
+    for axis, (dataset, found) in zip(axes, measured.items(), strict=True):
+        last = max(len(physics["state_error"]) for physics in found.values())
+        for method, physics in found.items():
+            overall = [step["overall"] for step in physics["state_error"]]
+            if len(overall) == 1:  # single transitions: true for every step
+                overall = overall * last
+            steps = np.arange(1, len(overall) + 1)
+            colour, look = palette[label(method)], {"markersize": 3.5, "markeredgewidth": 0, "linewidth": 1.6}
+            axis.plot(steps, [error["median"] for error in overall], color=colour, marker="o", **look)
+            axis.plot(steps, [error["p90"] for error in overall], color=colour, linestyle=(0, (2, 2)), linewidth=1.2)
+        axis.set_yscale("log")
+        axis.set(title=dataset, xlabel="step h of the window", ylabel="error of the next state, in std")
+        axis.set_xticks(np.arange(1, last + 1))
+        axis.grid(visible=False, axis="x")
+    shown = [name for name in palette if any(label(method) == name for found in measured.values() for method in found)]
+    handles = [plt.Line2D([], [], color=palette[name], linewidth=2) for name in shown]
+    handles += [plt.Line2D([], [], color=GREY, linewidth=1.2, linestyle=line) for line in ("-", (0, (2, 2)))]
+    save(figure, path, handles, [*shown, "median", "90th percentile"])
+    return True
+
+
+def steering(scores: Scores, path: Path) -> bool:
+    """Return-to-go reached against asked, for each data set's world model; False where none was trained."""
+    palette = style(scores.methods)
+    found = {dataset: content["phases"].get("steering") for dataset, content in scores.collected.items()}
+    found = {dataset: record for dataset, record in found.items() if record}
+    if not found:
+        return False
+    colour = palette[label("dawm")]
+    figure, axes = panels(len(found), 2.9)
+    for axis, (dataset, record) in zip(axes, found.items(), strict=True):
+        order = np.argsort(record["asked"])
+        asked, mean, low, high = (
+            np.array(values)[order] for values in (record["asked"], *map(record["reached"].get, ("mean", "p10", "p90")))
+        )
+        axis.plot(asked, asked, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
+        axis.axhline(record["start"], color=GREY, linewidth=0.8)
+        axis.fill_between(asked, low, high, color=colour, alpha=0.15, linewidth=0)
+        axis.plot(asked, mean, color=colour, marker="o", markersize=4, markeredgewidth=0, linewidth=1.6)
+        axis.set(title=dataset, xlabel="return-to-go asked", ylabel="reached")
+        axis.grid(visible=False, axis="x")
+    handles = [
+        plt.Line2D([], [], color=colour, marker="o", markersize=4, linewidth=1.6),
+        plt.Line2D([], [], color=GREY, linestyle=(0, (4, 3)), linewidth=1),
+        plt.Line2D([], [], color=GREY, linewidth=0.8),
+    ]
+    save(figure, path, handles, ["DAWM, mean and 10th to 90th percentile", "as asked", "the starts in the data"])
+    return True

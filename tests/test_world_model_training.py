@@ -1,0 +1,186 @@
+"""Training the world model: resumes exactly, is the same captured and compiled, averages its weights, validates."""
+
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from stages.common.capture import WARM_UP, Captured
+from stages.common.checkpoint import Checkpoint
+from stages.common.rng import torch_stream
+from stages.common.tasks import Task
+from stages.common.transitions import Transitions
+from stages.diffusion import train as train_module
+from stages.diffusion import training as training_module
+from stages.diffusion.train import train
+from stages.diffusion.training import Draws, Training, learning_rate, windows_loss
+from stages.diffusion.windows import Windows
+from stages.diffusion.world_model import WorldModel
+
+HOPPER = Task({"id": "Hopper-v4"}, 1000, 400.0, None)
+MAZE = Task({"id": "PointMaze_UMaze-v3"}, 300, 1.0, None)
+
+
+def small(params, **changes):
+    diffusion = params.diffusion.model_copy(update={"steps": 60, "batch": 32, **changes})
+    return params.model_copy(update={"diffusion": diffusion})
+
+
+def begin(params, episodes, device, terminal=False) -> Training:
+    torch.manual_seed(0)
+    windows = Windows(episodes, params.horizon, 0.99, 400.0, terminal, device)
+    model = WorldModel(3, 2, params.horizon, terminal, params.diffusion)
+    model.fit(windows.states, windows.steps)
+    return Training(model, windows, torch.arange(len(episodes)), torch_stream("test"))
+
+
+def test_changes_of_the_state_and_states_are_each_other_s_inverse(params, episodes, device):
+    training = begin(params, episodes, device)
+    states, steps = training.windows.states[:20], training.windows(torch.arange(20))[0]
+    relative = training.model.relative(steps, states)
+    torch.testing.assert_close(relative[:, 1, 1:], steps[:, 1, 1:] - steps[:, 0, 1:])
+    torch.testing.assert_close(training.model.absolute(relative, states), steps)
+
+
+@pytest.mark.parametrize("target", ["state", "change"])
+def test_a_network_that_knows_the_answer_has_no_loss(params, episodes, device, target):
+    """Whatever a step is taken to hold, imagining what the network says gives the data's own states back."""
+    training = begin(small(params, target=target), episodes, device)
+    model, windows = training.model, training.windows
+    starts = torch.arange(10)
+    steps, _ = windows(starts)
+    truth = model.normalizer(model.relative(steps, windows.states[starts]))
+    model.process.denoise = lambda network, x, sigma, condition: truth
+    given = windows.states[starts], windows.actions[starts], windows.returns[starts]
+    made = model.imagine(*given, params.sampler, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made.states, steps[..., 1:], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(made.rewards, steps[..., 0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_average_is_of_the_weights_after_each_update(params, episodes, device):
+    training = begin(small(params, ema=0.9, ema_every=2, schedule="constant"), episodes, device)
+    expected = training.weights[0].detach().clone()
+    for step in range(1, 7):
+        training()
+        if step % 2 == 0:
+            expected = 0.9 * expected + 0.1 * training.weights[0].detach()
+    torch.testing.assert_close(training.average[0], expected, rtol=1e-5, atol=1e-7)
+    before = training.weights[0].detach().clone()
+    training.swap()
+    torch.testing.assert_close(training.weights[0], expected, rtol=1e-5, atol=1e-7)
+    assert torch.equal(training.average[0], before)
+
+
+def test_the_model_is_the_last_average_and_its_validation_loss_is_of_held_out_episodes(params, episodes, device):
+    _, losses = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
+    assert [point["step"] for point in losses["curve"]] == [6 * k for k in range(1, 11)]
+    assert losses["validation_loss"] == losses["curve"][-1]["validation"]
+    assert losses["curve"][0]["validation"] > losses["validation_loss"]
+    without = small(params, held_out=0.0)
+    _, losses = train(episodes, "hopper-medium", HOPPER, 0, without, device)
+    assert "validation_loss" not in losses
+
+
+def test_a_killed_training_ends_with_the_bytes_of_an_uninterrupted_one(params, episodes, device, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    checkpoint = Checkpoint("diffusion", params, [], device)
+    whole, expected = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
+
+    class Killed(Exception):
+        pass
+
+    original = Training.__call__
+
+    def until_killed(self):
+        if self.done == 40:
+            raise Killed
+        original(self)
+
+    monkeypatch.setattr(Training, "__call__", until_killed)
+    with pytest.raises(Killed):
+        train(episodes, "hopper-medium", HOPPER, 0, small(params), device, checkpoint)
+    monkeypatch.setattr(Training, "__call__", original)
+    done = []
+    monkeypatch.setattr(train_module, "progress", lambda steps, what: done.append(steps) or steps)
+    again, losses = train(episodes, "hopper-medium", HOPPER, 0, small(params), device, checkpoint)
+    assert done == [range(36, 60)]
+    assert losses == expected
+    for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_compiled_and_captured_training_is_the_plain_one(params, episodes, device, monkeypatch):
+    """The path that CUDA takes, compiled for the CPU, with a stand-in for the graph."""
+    replayed = Counter()
+
+    def capture(function):
+        def replay():
+            replayed["update"] += 1
+            function()
+
+        return replay
+
+    plain, told = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
+    monkeypatch.setattr(training_module, "Captured", lambda function, _: Captured(function, capture))
+    compiled, also = train(episodes, "hopper-medium", HOPPER, 0, small(params, compile=True), device)
+    assert replayed["update"] == 60 - WARM_UP
+    assert also["validation_loss"] == pytest.approx(told["validation_loss"], rel=1e-3)
+    for one, other in zip(plain.state_dict().values(), compiled.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+
+
+def test_bfloat16_leaves_weights_and_losses_in_float32(params, episodes, device):
+    precise, rough = (
+        train(episodes, "hopper-medium", HOPPER, 0, small(params, precision=kind), device)
+        for kind in ("float32", "bfloat16")
+    )
+    assert {value.dtype for value in rough[0].state_dict().values()} == {torch.float32}
+    assert rough[1]["validation_loss"] != precise[1]["validation_loss"]
+    assert rough[1]["validation_loss"] == pytest.approx(precise[1]["validation_loss"], rel=0.05)
+
+
+def test_a_terminal_channel_learns_where_tasks_end(params, episodes, device):
+    """Episodes of a single step, which ends the task where it passes a line: a sixth of them do."""
+    rng = np.random.default_rng(0)
+    states, actions = (rng.standard_normal((4000, size)).astype(np.float32) for size in (3, 2))
+    following = states + 0.3 * np.tanh(actions[:, [0, 1, 0]])
+    ended = following[:, 0] > 1
+    discounts = np.where(ended, 0, 0.99).astype(np.float32)
+    number = np.arange(4000, dtype=np.int32)
+    data = Transitions(states, np.tanh(actions), states[:, 0], following, discounts, number, ~ended)
+    mlp = params.diffusion.mlp.model_copy(update={"width": 64})
+    config = small(params, steps=1500, batch=256, learning_rate=3e-3, mlp=mlp).model_copy(update={"horizon": 1})
+    model, _ = train(data, "antmaze", MAZE, 0, config, device)
+    assert model.sizes["terminal"]
+    sampler = params.sampler.model_copy(update={"steps": 10, "guidance": 1.0})
+    given = torch.from_numpy(data.observations), torch.from_numpy(data.actions), torch.from_numpy(states[:, 0])
+    made = model.imagine(*given, sampler, torch.Generator().manual_seed(0))
+    says = made.terminals[:, 0].numpy()
+    assert 0.5 * ended.mean() < says.mean() < 2 * ended.mean()
+    assert (says == ended).mean() > 0.95
+    without, _ = train(episodes, "hopper-medium", HOPPER, 0, small(params, steps=10), device)
+    few = torch.zeros(2, 3), torch.zeros(2, 2), torch.zeros(2)
+    assert without.imagine(*few, sampler, torch.Generator()).terminals is None
+
+
+def test_hidden_returns_do_not_reach_the_loss(params, episodes, device):
+    training = begin(small(params, null_probability=0.5), episodes, device)
+    draws = Draws(torch.arange(len(episodes)), 16, (params.horizon, training.model.step))
+    draws(torch_stream("draws"))
+    hidden = windows_loss(training.model, training.windows, draws, 1.0)
+    training.windows.returns += 1
+    assert windows_loss(training.model, training.windows, draws, 1.0) == hidden
+    assert windows_loss(training.model, training.windows, draws, 0.0) != hidden
+
+
+def test_the_learning_rate_falls_by_half_a_cosine_or_stays():
+    assert [learning_rate(step, 100, "cosine") for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
+    assert learning_rate(70, 100, "constant") == 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_stage(params, episodes, device):
+    with pytest.raises(SystemExit, match=r"diffusion hopper-medium 0: the loss is not finite at step \d+: "):
+        train(episodes, "hopper-medium", HOPPER, 0, small(params, learning_rate=1e20), device)
