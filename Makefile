@@ -5,7 +5,7 @@ VENV := .venv
 INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test paper bench clean
+.PHONY: repro test paper bench ablation clean
 
 repro: $(VENV)/repro.done   ## the main job: everything that params.yaml asks for, then the result table
 	dvc repro
@@ -16,8 +16,11 @@ test: $(VENV)/test.done     ## style and tests
 	ruff format --check .
 	python -m pytest
 
-bench: $(VENV)/repro.done   ## how fast policies train, beside a plain loop; the tables of docs/performance.md
+bench: $(VENV)/repro.done   ## how fast training and sampling are, beside plain ones; the tables of docs/performance.md
 	python -m benchmarks
+
+ablation: $(VENV)/repro.done ## one parameter at several values: make ablation PARAM=horizon VALUES="1 3 5 7" [SET="seeds=3"]
+	python -m ablations "$(PARAM)" $(VALUES) $(if $(SET),--set $(SET))
 
 paper: $(VENV)/repro.done   ## the full grid at the papers' size; takes over params.yaml
 	git diff --quiet -- params.yaml || { echo "params.yaml has changes of yours; commit or undo them first"; exit 1; }

@@ -25,6 +25,7 @@ TINY = {
     "policy": {"hidden": [16, 16], "steps": 40, "batch": 32},
     "rebrac": {"hidden": [16, 16], "batch": 32},
     "evaluate": {"every": 20, "episodes": 2, "curve_episodes": 1},
+    "fidelity": {"transitions": 300, "neighbours": 5, "starts": 50},
     "report": {"resamples": 200},
 }
 

@@ -47,9 +47,19 @@ def test_a_gaussian_head_s_samples_are_as_spread_as_the_actions_where_states_do_
     assert torch.equal(model.infer(states, states), mean.detach().clamp(-1, 1))
 
 
+def test_the_gaussian_head_s_mean_is_that_of_the_mean_head(episodes, device, params):
+    config = params.idm.model_copy(update={"steps": 200, "hidden": [16]})
+    plain, spread = (
+        train(episodes, "hopper-medium", 0, config.model_copy(update={"head": head}), device)[0]
+        for head in ("mean", "gaussian")
+    )
+    states, following = torch.from_numpy(episodes.observations), torch.from_numpy(episodes.next_observations)
+    torch.testing.assert_close(plain(states, following)[0], spread(states, following)[0], rtol=1e-5, atol=1e-6)
+
+
 def test_a_head_survives_its_file(device, tmp_path):
     torch.manual_seed(0)
-    before = idm.InverseDynamics(3, 2, [8], "gaussian")
+    before = idm.InverseDynamics(3, 2, [8, 9, 10, 11, 12, 13], "gaussian")
     idm.save([before], tmp_path / "idm.safetensors")
     (after,) = idm.load(tmp_path / "idm.safetensors", device)
     given = torch.randn(2, 9, 3)

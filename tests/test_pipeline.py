@@ -103,7 +103,7 @@ def test_code_sees_only_the_parameters_that_its_stage_declares():
 
 
 def test_rooms_import_downwards_only():
-    rooms = ["common", "data", "diffusion", "idm", "augment", "policy", "algorithms", "evaluate", "report"]
+    rooms = ["common", "data", "diffusion", "idm", "augment", "policy", "algorithms", "evaluate", "fidelity", "report"]
     for number, room in enumerate(rooms):
         for file in (ROOT / "stages" / room).rglob("*.py"):
             for found in re.findall(r"^\s*(?:from|import) stages\.(\w+)", file.read_text(), re.MULTILINE):
@@ -222,8 +222,8 @@ def test_another_horizon_retrains_what_depends_on_it_and_no_real_cell(project):
         for phase in ("policy", "evaluate")
         for algorithm in ("td3bc", "iql", "bc")
     }
-    others = {f"{phase}@hopper-medium-replay" for phase in ("diffusion", "augment", "collect")}
-    assert ran == {"check", "report"} | cells | others
+    others = {f"{phase}@hopper-medium-replay" for phase in ("diffusion", "augment", "steering", "collect")}
+    assert ran == {"check", "report", "fidelity@hopper-medium-replay-dawm"} | cells | others
     after = digest(project)
     changed = {name for name in before if before[name] != after[name]}
     assert not [name for name in changed if "/real-" in name]
@@ -285,6 +285,27 @@ def test_a_killed_stage_leaves_nothing_that_the_next_run_trusts(project):
     run(project, "git", "checkout", "-q", ".")
     run(project, "dvc", "repro", target)
     assert model.read_bytes() == before
+
+
+def test_an_ablation_runs_values_elsewhere_resumes_and_leaves_the_workspace_alone(project):
+    (project / "params.yaml").open("a").write("# mine, not committed\n")
+    before, status = digest(project), run(project, "git", "status", "--porcelain").stdout
+    command = (sys.executable, "-m", "ablations", "horizon")
+    run(project, *command, "2", "0", "--set", "algorithms=[bc]", check=False)  # 0 is refused, 2 stays
+    again = run(project, *command, "2", "4", "--set", "algorithms=[bc]")
+    assert not [stage for stage in executed(again) if stage.startswith(("data", "idm"))]  # they do not depend on it
+    ran = re.findall(r"Running stage '([^']+)'", again.stdout.partition("ablation: horizon = 4")[0])
+    assert len([stage for stage in executed(again) if stage.startswith("diffusion@")]) == 1, ran
+    table = (project / "reports/ablations/horizon.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in table[1:]] == ["2", "2", "4", "4"]  # real and DAWM
+    assert (project / "reports/ablations/horizon.png").exists()
+    text = (project / "reports/ablations/horizon.md").read_text()
+    assert "with algorithms=[bc]" in text
+    assert "– |" not in text.partition("DAWM")[2].partition("Scores:")[0]  # every cost was seen
+    shutil.rmtree(project / "reports/ablations")
+    assert digest(project) == before
+    assert run(project, "git", "status", "--porcelain").stdout == status
+    restore(project)
 
 
 def random_episodes(env, episodes: int, steps: int):

@@ -44,6 +44,27 @@ def cell(dataset: str, method: str, algorithm: str, gain: float) -> dict:
     return {**names, "reference": [0.0, 100.0], "steps": 100, "seeds": seeds, "curve": curve}
 
 
+def fidelity(method: str, measured: bool) -> dict:
+    """A method's record, without physics where the simulator could not be asked."""
+    error = {"median": 2e-8, "p90": 1e-7, "p99": 4e-7} if method == "real" else {"median": 0.01, "p90": 0.1, "p99": 0.4}
+    steps = 1 if method == "real" else 3
+    physics = {
+        "overall": error,
+        "worst_median": 2 * error["median"],
+        "state_error": [{"overall": error}] * steps,
+        "reward_error": [{"median": 0.02}] * steps,
+        "terminals": {"rate": 0.005, "simulator_rate": 0.006},
+        "cut": 0.1,
+    }
+    return {
+        "physics": physics if measured else None,
+        "inverse_dynamics": {"r2": 0.95} if method == "real" else None,
+        "terminal_rate": {"found": 0.004, "real": 0.006},
+        "coverage": {"nearest_neighbour": {"found": 1.5, "floor": 1.2}},
+        "diversity": {"actions": [[1.0, 1.0]] + [[0.9, 0.97]] * (steps - 1), "states": [[0.98, 1.01]] * steps},
+    }
+
+
 def write_results(folder: Path, monkeypatch, gain: float = 6.0):
     """params.yaml and the results of a whole grid, as the earlier stages leave them, in `folder`; goes there."""
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
@@ -59,6 +80,13 @@ def write_results(folder: Path, monkeypatch, gain: float = 6.0):
         files = {f"{m}-{a}": cell(dataset, m, a, gain) for m in METHODS for a in ALGORITHMS}
         files["data"] = {"source": "local", "environment": "Toy-v4", "score_mean": 10.0 + 4 * k}
         files |= {phase: {"generator 0": {"loss": "<b>0.25"}} for phase in ("diffusion", "idm", "augment")}
+        files |= {f"fidelity-{method}": fidelity(method, measured=k == 0) for method in METHODS}
+        files["steering"] = {
+            "asked": [0.1, 0.5, 0.3],
+            "reached": {"mean": [0.2, 0.4, 0.3], "p10": [0.1, 0.2, 0.2], "p90": [0.3, 0.6, 0.4]},
+            "start": 0.25,
+            "rank_correlation": {"within_starts": 0.75, "pooled": 0.1},
+        }
         for name, content in files.items():
             Path(f"results/{dataset}/{name}.json").write_text(json.dumps(content))
 
@@ -152,7 +180,7 @@ def test_same_results_same_bytes_whatever_else_lies_there(tmp_path, monkeypatch)
     build(tmp_path / "one", monkeypatch)
     build(tmp_path / "two", monkeypatch)
     one, two = outputs(tmp_path / "one"), outputs(tmp_path / "two")
-    assert (len(one), one) == (10, two)
+    assert (len(one), one) == (13, two)
 
 
 def test_numbers_reach_every_output(tmp_path, monkeypatch, capsys):
@@ -192,7 +220,7 @@ def test_page_stands_alone_and_is_honest(tmp_path, monkeypatch):
     tables = " ".join(re.findall(r'<table class="grid">.*?</table>', page, re.S)).lower()
     assert all(label(name).lower() in tables for name in [*METHODS, *ALGORITHMS])
     assert page.count("&lt;b&gt;0.25") == 6  # three phases of two data sets
-    assert page.count('src="data:image/png;base64,') == page.count("<img") == page.count('alt="') == 4
+    assert page.count('src="data:image/png;base64,') == page.count("<img") == page.count('alt="') == 6
     assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:|//)|url\(|@import|<script""", page)
 
 
@@ -214,3 +242,20 @@ def test_the_page_shows_the_parameters_of_the_grid_s_algorithms_and_data_sets_al
     assert "hopper-medium.tau" in shown
     assert "hopper-medium-replay" not in shown
     assert "pen-*" not in shown
+
+
+def test_fidelity_is_a_table_with_its_words_and_two_figures(tmp_path, monkeypatch):
+    build(tmp_path, monkeypatch)
+    table = (tmp_path / "reports/tables/fidelity.md").read_text().splitlines()
+    rows = {
+        tuple(line.split(" | ")[:2]): line.split(" | ")[2:] for line in table if line.startswith("| ") and "|" in line
+    }
+    assert rows["| hopper-medium", "real data"][:2] == ["2e−8", "4e−8"]
+    found = rows["| hopper-medium", "DAWM"]
+    assert found[:5] == ["0.01", "0.02", "0.40", "0.02", "0.5%, 0.6%"]
+    assert found[5] == "0.90 to 0.97"  # without the first step, whose action is the data's own
+    assert rows["| walker2d-medium", "DAWM"][:5] == ["–", "–", "–", "–", "0.4%"]
+    page = (tmp_path / "reports/index.html").read_text()
+    assert all(text in page for text in ("Fidelity", "2e−8", "velocity cut at ±10", "rank correlation 0.75"))
+    assert (tmp_path / "reports/figures/fidelity.png").exists()
+    assert (tmp_path / "reports/figures/steering.png").exists()

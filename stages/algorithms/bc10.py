@@ -13,7 +13,7 @@ def select(real: Transitions, settings) -> Transitions:
 
     Synthetic transitions have no episodes; where a method adds them, all of them stay.
     """
-    returns = np.bincount(real.episode, weights=real.rewards)
+    returns = real.returns()
     best = np.argsort(-returns, kind="stable")[: max(1, int(settings.fraction * len(returns)))]
     return real.rows(np.isin(real.episode, best))
 

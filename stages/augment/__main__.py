@@ -5,6 +5,7 @@ import argparse
 import numpy as np
 
 from stages.augment.generate import generate, target
+from stages.common.cost import timed
 from stages.common.files import write_json
 from stages.common.params import load
 from stages.common.progress import progress
@@ -37,29 +38,30 @@ def main():
     dataset = parser.parse_args().dataset
     params = load(*READS)
     device = setup(params.device, params.threads)
-    data = Transitions.load(f"data/{dataset}/real.npz")
-    models = world_model.load(f"models/{dataset}/diffusion.safetensors", device)
-    inverses = idm.load(f"models/{dataset}/idm.safetensors", device)
+    with timed(f"data/{dataset}/dawm.npz"):
+        data = Transitions.load(f"data/{dataset}/real.npz")
+        models = world_model.load(f"models/{dataset}/diffusion.safetensors", device)
+        inverses = idm.load(f"models/{dataset}/idm.safetensors", device)
 
-    task = Task.load(dataset)
-    parts, counts = [], {}
-    for k in progress(range(len(models)), f"augment {dataset}", unit="generator"):
-        part, counts[f"generator {k}"] = generate(data, dataset, task, k, models[k], inverses[k], params, device)
-        parts.append(part)
-    synthetic = Transitions(
-        **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
-        generator=np.repeat(np.arange(len(parts), dtype=np.int8), [len(part["rewards"]) for part in parts]),
-        real_fraction=np.float32(params.real_fraction),
-    )
-    synthetic.save(f"data/{dataset}/dawm.npz")
-    figures = {
-        **counts,
-        "terminals": "the environment's rule" if task.healthy else "the model's channel",
-        "return_asked": target(data, params.target_return, params.discount, task),
-        "real": statistics(data),
-        "synthetic": statistics(synthetic),
-    }
-    write_json(f"results/{dataset}/augment.json", figures, digits=5)
+        task = Task.load(dataset)
+        parts, counts = [], {}
+        for k in progress(range(len(models)), f"augment {dataset}", unit="generator"):
+            part, counts[f"generator {k}"] = generate(data, dataset, task, k, models[k], inverses[k], params, device)
+            parts.append(part)
+        synthetic = Transitions(
+            **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
+            generator=np.repeat(np.arange(len(parts), dtype=np.int8), [len(part["rewards"]) for part in parts]),
+            real_fraction=np.float32(params.real_fraction),
+        )
+        synthetic.save(f"data/{dataset}/dawm.npz")
+        figures = {
+            **counts,
+            "terminals": "the environment's rule" if task.healthy else "the model's channel",
+            "return_asked": target(data, params.target_return, params.discount, task),
+            "real": statistics(data),
+            "synthetic": statistics(synthetic),
+        }
+        write_json(f"results/{dataset}/augment.json", figures, digits=5)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def start_weights(data: Transitions, config) -> torch.Tensor:
     """
     if config.starts == "uniform":
         return torch.ones(len(data), dtype=torch.float64)
-    returns = np.bincount(data.episode, weights=data.rewards)
+    returns = data.returns()
     share = (returns - returns.max()) / max(returns.max() - returns.min(), 1e-9)
     return torch.from_numpy(np.exp(share / config.start_temperature)[data.episode])
 

@@ -89,14 +89,18 @@ def section(settings: type[Section]) -> type[Section]:
 Td3bc, Iql, Bc, Bc10, Rebrac = map(section, (Td3bcSettings, IqlSettings, BcSettings, Bc10Settings, RebracSettings))
 
 
+def fits(pattern: str, dataset: str) -> bool:
+    """Whether an exception's pattern is for that data set; it is written without D4RL's version."""
+    return fnmatchcase(re.sub(r"-v\d+$", "", dataset), pattern)
+
+
 def settings_for(policy: Policy, own: Section, dataset: str) -> SimpleNamespace:
     """All settings of an algorithm on a data set, in one flat record.
 
     `policy` holds for everyone; what the algorithm's own section says goes before it; and what the exceptions say whose
     pattern fits the data set's name, without D4RL's version, goes before that, the later before the earlier.
     """
-    name = re.sub(r"-v\d+$", "", dataset)
-    fitting = [changes for pattern, changes in own.exceptions.items() if fnmatchcase(name, pattern)]
+    fitting = [changes for pattern, changes in own.exceptions.items() if fits(pattern, dataset)]
     records = [policy.model_dump(), own.model_dump(exclude={"exceptions"}, exclude_unset=True)]
     records += [changes.model_dump(exclude_unset=True) for changes in fitting]
     return SimpleNamespace(**{key: value for record in records for key, value in record.items()})

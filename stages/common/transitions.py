@@ -83,6 +83,14 @@ class Transitions:
         shared = {"real_fraction"}
         return replace(self, **{name: array[which] for name, array in self.arrays().items() if name not in shared})
 
+    def lengths(self) -> np.ndarray:
+        """(episodes,) steps of each episode, real data only."""
+        return np.bincount(self.episode)
+
+    def returns(self) -> np.ndarray:
+        """(episodes,) undiscounted return of each episode, real data only."""
+        return np.bincount(self.episode, weights=self.rewards)
+
     def held_out(self, share: float, rng: np.random.Generator) -> np.ndarray:
         """(N,) bool: the rows of a random `share` of the episodes, at least one where the share is above 0."""
         episodes = np.unique(self.episode)

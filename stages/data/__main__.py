@@ -22,14 +22,13 @@ def whole_episodes(data: Transitions, limit: int, source: str) -> np.ndarray:
     ends = np.flatnonzero(np.append(np.diff(data.episode) != 0, True))
     terminal = data.discounts[ends] == 0
     if source == "local":  # parts end anywhere
-        return terminal | (np.bincount(data.episode) >= limit)
+        return terminal | (data.lengths() >= limit)
     return terminal | (np.arange(len(ends)) < len(ends) - 1)
 
 
 def summary(data: Transitions, task: Task, source: str) -> dict:
     """What the report says of the data; returns and lengths are of whole episodes, or of all where none is whole."""
-    lengths = np.bincount(data.episode)
-    returns = np.bincount(data.episode, weights=data.rewards)
+    lengths, returns = data.lengths(), data.returns()
     whole = whole_episodes(data, task.episode_limit, source)
     whole = whole if whole.any() else np.ones_like(whole)
     return {

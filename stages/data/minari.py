@@ -73,7 +73,7 @@ def task_of(data: minari.MinariDataset, read: Transitions, discount: float) -> T
     known = all(isinstance(score, (int, float)) and math.isfinite(score) for score in reference)
     return Task(
         environment={"spec": spec.to_json()},
-        episode_limit=spec.max_episode_steps or int(np.bincount(read.episode).max()),
+        episode_limit=spec.max_episode_steps or int(read.lengths().max()),
         return_scale=read.largest_return(discount),
         reference=reference if known and reference[0] != reference[1] else None,
     )

@@ -3,6 +3,7 @@
 import argparse
 
 from stages.common.checkpoint import Checkpoint
+from stages.common.cost import timed
 from stages.common.files import write_json
 from stages.common.params import load
 from stages.common.tasks import Task
@@ -20,15 +21,18 @@ def main():
     dataset = parser.parse_args().dataset
     params = load(*READS)
     device = setup(params.device, params.threads)
-    files = [f"data/{dataset}/{name}" for name in ("real.npz", "task.json")]
-    data, task = Transitions.load(files[0]), Task.load(dataset)
+    with timed(f"models/{dataset}/diffusion.safetensors"):
+        files = [f"data/{dataset}/{name}" for name in ("real.npz", "task.json")]
+        data, task = Transitions.load(files[0]), Task.load(dataset)
 
-    checkpoint = Checkpoint(f"diffusion {dataset}", params, files, device)
-    trained = [train(data, dataset, task, k, params, device, checkpoint) for k in range(params.generators)]
-    models, losses = zip(*trained, strict=True)
-    save(models, f"models/{dataset}/diffusion.safetensors")
-    write_json(f"results/{dataset}/diffusion.json", {f"generator {k}": loss for k, loss in enumerate(losses)}, digits=5)
-    checkpoint.discard()
+        checkpoint = Checkpoint(f"diffusion {dataset}", params, files, device)
+        trained = [train(data, dataset, task, k, params, device, checkpoint) for k in range(params.generators)]
+        models, losses = zip(*trained, strict=True)
+        save(models, f"models/{dataset}/diffusion.safetensors")
+        write_json(
+            f"results/{dataset}/diffusion.json", {f"generator {k}": loss for k, loss in enumerate(losses)}, digits=5
+        )
+        checkpoint.discard()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 
+from stages.common.cost import timed
 from stages.common.files import write_json
 from stages.common.params import load
 from stages.common.torch_setup import setup
@@ -18,11 +19,14 @@ def main():
     dataset = parser.parse_args().dataset
     params = load(*READS)
     device = setup(params.device, params.threads)
-    data = Transitions.load(f"data/{dataset}/real.npz")
+    with timed(f"models/{dataset}/idm.safetensors"):
+        data = Transitions.load(f"data/{dataset}/real.npz")
 
-    models, errors = zip(*(train(data, dataset, k, params.idm, device) for k in range(params.generators)), strict=True)
-    save(models, f"models/{dataset}/idm.safetensors")
-    write_json(f"results/{dataset}/idm.json", {f"generator {k}": error for k, error in enumerate(errors)}, digits=5)
+        models, errors = zip(
+            *(train(data, dataset, k, params.idm, device) for k in range(params.generators)), strict=True
+        )
+        save(models, f"models/{dataset}/idm.safetensors")
+        write_json(f"results/{dataset}/idm.json", {f"generator {k}": error for k, error in enumerate(errors)}, digits=5)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class InverseDynamics(nn.Module):
 
     def __init__(self, state: int, action: int, hidden: list[int], head: str):
         super().__init__()
-        self.head, self.action = head, action
+        self.head = head
         for name, value in (
             ("mean", torch.zeros),
             ("std", torch.ones),
@@ -34,7 +34,8 @@ class InverseDynamics(nn.Module):
             self.register_buffer(name, value(state))
         widths = [2 * state, *hidden]
         layers = [part for i, o in zip(widths, hidden, strict=False) for part in (nn.Linear(i, o), nn.ReLU())]
-        self.network = nn.Sequential(*layers, nn.Linear(widths[-1], action * (1 + (head == "gaussian"))))
+        self.body, self.leave = nn.Sequential(*layers), nn.Linear(widths[-1], action)
+        self.spread = nn.Linear(widths[-1], action) if head == "gaussian" else None
 
     def fit_scales(self, states: torch.Tensor, next_states: torch.Tensor):
         """(N, S) each: the statistics that standardise the inputs."""
@@ -47,16 +48,15 @@ class InverseDynamics(nn.Module):
     def forward(self, states: torch.Tensor, next_states: torch.Tensor):
         """(…, S), (…, S) → mean (…, A), not clipped, and the logarithm of the standard deviation, or None."""
         change = (next_states - states - self.change_mean) / self.change_std
-        found = self.network(torch.cat([(states - self.mean) / self.std, change], dim=-1))
-        mean, log_std = found[..., : self.action], found[..., self.action :]
-        return mean, log_std.clamp(*LOG_STD) if self.head == "gaussian" else None
+        hidden = self.body(torch.cat([(states - self.mean) / self.std, change], dim=-1))
+        return self.leave(hidden), self.spread and self.spread(hidden.detach()).clamp(*LOG_STD)
 
     def loss(self, states, next_states, actions) -> torch.Tensor:
         """Squared error of the mean; with a Gaussian head also the negative log-likelihood of what the mean leaves, ()
         tensor.
 
-        The likelihood does not train the mean: on its own it gives up where it errs, and says that it is unsure
-        (Seitzer et al. 2022, arXiv 2203.09168).
+        The likelihood trains neither the mean nor what it is made from: where it errs, it would rather say that it is
+        unsure (Seitzer et al. 2022, arXiv 2203.09168).
         """
         mean, log_std = self(states, next_states)
         loss = (mean - actions).square().mean()
@@ -91,9 +91,9 @@ def load(path: Path | str, device: torch.device) -> list[InverseDynamics]:
     while own := {
         name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{len(models)}.")
     }:
-        outputs = [tensor.shape[0] for name, tensor in sorted(own.items()) if name.endswith("bias")]
-        actions = outputs[-1] // (1 + (head == "gaussian"))
-        model = InverseDynamics(len(own["mean"]), actions, outputs[:-1], head).to(device).eval()
+        layers = sorted(int(name.split(".")[1]) for name in own if name.startswith("body") and name.endswith("bias"))
+        hidden = [len(own[f"body.{layer}.bias"]) for layer in layers]
+        model = InverseDynamics(len(own["mean"]), len(own["leave.bias"]), hidden, head).to(device).eval()
         model.load_state_dict(own)
         models.append(model)
     return models

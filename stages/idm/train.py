@@ -26,7 +26,7 @@ def train(
     )
     model = InverseDynamics(states.shape[1], actions.shape[1], config.hidden, config.head).to(device)
     model.fit_scales(states, next_states)
-    optimizer = torch.optim.Adam(model.network.parameters(), lr=config.learning_rate, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
 
     held_out = torch.from_numpy(data.held_out(config.held_out, numpy_stream("idm", dataset, "held out"))).to(device)

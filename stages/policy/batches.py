@@ -119,5 +119,5 @@ class Batches:
 
 def reward_scale(real: Transitions) -> float:
     """1000 / (largest - smallest episode return), IQL's normalisation of locomotion rewards."""
-    returns = np.bincount(real.episode, weights=real.rewards)
+    returns = real.returns()
     return float(1000 / (returns.max() - returns.min()))

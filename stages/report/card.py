@@ -56,11 +56,11 @@ class Card:
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.bincount(self.data.episode)
+        return self.data.lengths()
 
     @property
     def returns(self) -> np.ndarray:
-        return np.bincount(self.data.episode, weights=self.data.rewards)
+        return self.data.returns()
 
     @property
     def ours(self) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,12 @@
 """The report as one self-contained page: a Jinja2 template filled with text and numbers that are ready to be shown."""
 
 import re
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from stages.common.algorithm_settings import fits
 from stages.common.schema import Params, shelf
 from stages.report import fidelity
 from stages.report.notes import headline, points, source, subject, verdict
@@ -86,11 +86,6 @@ def difference_groups(scores: Scores) -> list[dict]:
     return groups
 
 
-def concerns(pattern: str, datasets: list[str]) -> bool:
-    """Whether the exception fits one of them; it is written without D4RL's version."""
-    return any(fnmatchcase(dataset, name) for dataset in datasets for name in (pattern, f"{pattern}-v[0-9]"))
-
-
 def parameter_sections(params: Params) -> list[dict]:
     """params.yaml as it was read, root keys first, then each section; without what the grid has no use for: other
     algorithms, and exceptions for other data sets.
@@ -101,7 +96,11 @@ def parameter_sections(params: Params) -> list[dict]:
     sections = {key: value for key, value in content.items() if isinstance(value, dict) and key not in unused}
     for section in sections.values():
         exceptions = section.pop("exceptions", {})
-        fitting = {name: changes for name, changes in exceptions.items() if concerns(name, params.datasets)}
+        fitting = {
+            pattern: changes
+            for pattern, changes in exceptions.items()
+            if any(fits(pattern, dataset) for dataset in params.datasets)
+        }
         section.update({"exceptions": fitting} if fitting else {})
     sections = {title: section for title, section in sections.items() if section}
     return [{"title": title, "blocks": blocks(record)} for title, record in {RUN: root, **sections}.items()]

@@ -1,0 +1,96 @@
+"""The numbers of an ablation: a row for each value, data set, method and algorithm."""
+
+import numpy as np
+import pandas as pd
+
+from ablations.experiments import MAKING, POLICIES, Experiment
+from stages.common.rng import numpy_stream
+from stages.report.statistics import estimate
+from stages.report.words import bracket, label, number
+
+
+def fidelity_columns(record: dict | None) -> dict:
+    """Error of the next state, all dimensions and steps; and how spread the actions of imagined steps are."""
+    physics = record and record["physics"]
+    spread = record and (record["diversity"]["actions"][1:] or record["diversity"]["actions"])
+    return {
+        "error_median": physics and physics["overall"]["median"],
+        "error_p90": physics and physics["overall"]["p90"],
+        "error_last_step": physics and physics["state_error"][-1]["overall"]["median"],
+        "action_spread": spread and float(np.mean(spread)),
+    }
+
+
+def rows(experiment: Experiment) -> list[dict]:
+    """One experiment's."""
+    params, found = experiment.params, []
+    report = params["report"]
+    for (dataset, method, algorithm), part in experiment.scores.groupby(["dataset", "method", "algorithm"], sort=False):
+        seeds = part.groupby("seed", sort=True).agg(score=("score", "mean"), generator=("generator", "first"))
+        generators = [None if pd.isna(generator) else int(generator) for generator in seeds["generator"]]
+        rng = numpy_stream("ablation", dataset, method)
+        cell = estimate(seeds["score"], generators, rng, report["resamples"], report["confidence"])
+        steering = experiment.json(f"results/{dataset}/steering.json") if method == "dawm" else None
+        found.append(
+            {
+                "value": experiment.value,
+                "dataset": dataset,
+                "method": method,
+                "algorithm": algorithm,
+                "score": cell.mean,
+                "low": cell.low,
+                "high": cell.high,
+                **fidelity_columns(experiment.json(f"results/{dataset}/fidelity-{method}.json")),
+                "steering": steering and steering["rank_correlation"]["within_starts"],
+                "seconds_making": experiment.seconds(MAKING, dataset) if method == "dawm" else None,
+                "seconds_policies": experiment.seconds(POLICIES, dataset) if method != "real" else None,
+            }
+        )
+    return found
+
+
+def frame(experiments: list[Experiment]) -> pd.DataFrame:
+    return pd.DataFrame([row for experiment in experiments for row in rows(experiment)])
+
+
+def shown(value, form: str) -> str:
+    return "–" if value is None or pd.isna(value) else format(value, form)
+
+
+def markdown(table: pd.DataFrame, param: str, about: list[str]) -> str:
+    """A block for each data set and method, with a line for each value.
+
+    Arguments:
+        about: sentences that say what was run.
+    """
+    lines = [f"# {param}", "", *about, ""]
+    for (dataset, method), part in table.groupby(["dataset", "method"], sort=False):
+        algorithms = list(dict.fromkeys(part["algorithm"]))
+        measures = {
+            "next-state error, median": ("error_median", ".4f"),
+            "90th percentile": ("error_p90", ".3f"),
+            "median at the last step": ("error_last_step", ".4f"),
+            "spread of actions": ("action_spread", ".2f"),
+            "steering": ("steering", ".2f"),
+            "making, s": ("seconds_making", ",.0f"),
+            "policies, s": ("seconds_policies", ",.0f"),
+        }
+        measures = {name: kind for name, kind in measures.items() if part[kind[0]].notna().any()}
+        heads = [param, *map(label, algorithms), *measures]
+        lines += [f"## {dataset}, {label(method)}", "", f"| {' | '.join(heads)} |", f"|:--|{'--:|' * (len(heads) - 1)}"]
+        for value, group in part.groupby("value", sort=False):
+            cells = group.set_index("algorithm")
+            scores = []
+            for algorithm in algorithms:
+                cell = cells.loc[algorithm].replace({np.nan: None})
+                scores.append(f"{number(cell['score'])} {bracket(cell)}".strip())
+            own = [shown(group[name].iloc[0], form) for name, form in measures.values()]
+            lines.append(f"| {value} | {' | '.join([*scores, *own])} |")
+        lines.append("")
+    notes = [
+        "Scores: mean over seeds [bootstrap interval]. Next-state errors against the simulator, in standard deviations"
+        " of the real data. Spread: standard deviation of imagined actions over the real ones, averaged. Steering: rank"
+        " correlation of return asked and reached, from the same starts. Seconds: of this machine, when each stage last"
+        " ran here; making is the world model, the inverse model and the augmentation."
+    ]
+    return "\n".join([*lines, *notes]) + "\n"

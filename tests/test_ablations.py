@@ -1,0 +1,118 @@
+"""Ablations: the numbers of an experiment by hand, and names; the runs themselves are in test_pipeline.py."""
+
+import hashlib
+import json
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from ablations import experiments
+from ablations.experiments import Experiment, folder, name_of
+from ablations.figure import draw
+from ablations.table import frame, markdown
+from stages.common.cost import seconds, timed
+
+
+def test_a_time_is_found_again_by_what_was_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    with timed(tmp_path / "model"):
+        (tmp_path / "model").write_bytes(b"weights")
+    assert 0 <= seconds(hashlib.md5(b"weights").hexdigest()) < 60
+    assert seconds("0" * 32) is None
+
+
+def test_names_are_such_as_git_allows():
+    assert name_of("idm.hidden", "[64, 64]") == "ablation-idm.hidden--64-64"
+    assert name_of("target_return", "-1.5") == "ablation-target_return--1.5"
+    assert str(folder("idm.hidden")) == "reports/ablations/idm.hidden"
+
+
+def record(error: float) -> dict:
+    overall = {"median": error, "p90": 10 * error, "p99": 20 * error}
+    physics = {"overall": overall, "state_error": [{"overall": overall}, {"overall": {**overall, "median": 2 * error}}]}
+    return {"physics": physics, "diversity": {"actions": [[1.0, 1.0], [0.8, 0.9]]}}
+
+
+@pytest.fixture
+def found(tmp_path, monkeypatch) -> list[Experiment]:
+    """Two experiments as commits of a repository made for the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    made = []
+    subprocess.run(["git", "init", "-q"], check=True)
+    for value, error in (("1", 0.01), ("3", 0.02)):
+        scores = [
+            {"dataset": d, "method": m, "algorithm": "td3bc", "seed": s, "generator": g, "episode": e, "score": score}
+            for d in ("hopper-medium", "hopper-medium-replay")
+            for m, g in (("real", None), ("dawm", 0))
+            for s in range(3)
+            for e in range(2)
+            for score in [10 * int(value) + s + e]
+        ]
+        files = {
+            "results/scores.csv": pd.DataFrame(scores).astype({"generator": "Int64"}).to_csv(index=False),
+            "params.yaml": yaml.safe_dump({"seeds": 3, "report": {"resamples": 100, "confidence": 0.9}}),
+        }
+        stages = {}
+        for k, dataset in enumerate(("hopper-medium", "hopper-medium-replay")):
+            files[f"results/{dataset}/steering.json"] = json.dumps({"rank_correlation": {"within_starts": 0.5}})
+            for method in ("real", "dawm"):
+                files[f"results/{dataset}/fidelity-{method}.json"] = json.dumps(record(error))
+            for phase, output in (
+                ("diffusion", "models/{}/diffusion.safetensors"),
+                ("idm", "models/{}/idm.safetensors"),
+                ("augment", "data/{}/dawm.npz"),
+                ("policy", "models/{}/dawm-td3bc.safetensors"),
+                ("policy", "models/{}/real-td3bc.safetensors"),
+            ):
+                digest = f"{value}{phase}{k}{output.count('real')}"
+                name = f"{phase}@{dataset}" + ("" if phase != "policy" else f"-{output[10:14]}-td3bc")
+                stages[name] = {"outs": [{"path": output.format(dataset), "md5": digest}]}
+                time = tmp_path / ".timings" / f"{digest}.json"
+                time.parent.mkdir(exist_ok=True)
+                time.write_text(json.dumps({"seconds": 10.0 if "real" not in output else 1000.0}))
+        files["dvc.lock"] = yaml.safe_dump({"stages": {**stages, "check": {"cmd": "x"}}})
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content)
+        subprocess.run(["git", "add", "-A"], check=True)
+        author = ["-c", "user.name=t", "-c", "user.email=t@t"]
+        subprocess.run(["git", *author, "commit", "-qm", value], check=True)
+        made.append(Experiment(value, experiments.git("rev-parse", "HEAD").strip()))
+    return made
+
+
+def test_a_table_has_scores_fidelity_and_cost_of_its_own_data_set_only(found):
+    table = frame(found)
+    assert len(table) == 2 * 2 * 2
+    dawm = table[(table["method"] == "dawm") & (table["dataset"] == "hopper-medium")]
+    assert dawm["value"].tolist() == ["1", "3"]
+    assert dawm["score"].tolist() == [11.5, 31.5]
+    assert (dawm["low"] < dawm["score"]).all()
+    assert dawm["error_median"].tolist() == [0.01, 0.02]
+    assert dawm["error_last_step"].tolist() == [0.02, 0.04]
+    assert dawm["action_spread"].tolist() == pytest.approx([0.85, 0.85])
+    assert dawm["seconds_making"].tolist() == [30, 30]
+    assert dawm["seconds_policies"].tolist() == [10, 10]
+    assert table[table["method"] == "real"]["seconds_making"].isna().all()
+
+
+def test_a_time_that_nobody_saw_is_left_open(found, tmp_path):
+    next(tmp_path.glob(".timings/1idm0*.json")).unlink()
+    table = frame(found).set_index(["value", "dataset", "method"])["seconds_making"]
+    assert np.isnan(table["1", "hopper-medium", "dawm"])
+    assert table["3", "hopper-medium", "dawm"] == 30
+    assert "| 1 |" in markdown(frame(found), "horizon", ["Told."])
+
+
+def test_the_figure_and_the_text_name_every_value(found, tmp_path):
+    table = frame(found)
+    draw(table, "horizon", tmp_path / "horizon.png")
+    assert (tmp_path / "horizon.png").stat().st_size > 10_000
+    text = markdown(table, "horizon", ["From somewhere."])
+    assert "| 1 | 11.5 [" in text
+    assert "| 3 | 31.5 [" in text
+    assert text.count("## hopper-medium") == 4
