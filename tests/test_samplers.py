@@ -14,7 +14,7 @@ from stages.diffusion.guidance import guided
 from stages.diffusion.process import Ddpm, Edm
 from stages.diffusion.samplers import SAMPLERS
 
-COUNT = 10_000
+COUNT = 5_000
 EDM = SimpleNamespace(sigma_min=0.002, sigma_max=80.0, sigma_data=0.7, rho=7.0)
 PROCESSES = {
     "edm": Edm(EDM),

@@ -67,6 +67,7 @@ def test_the_average_is_of_the_weights_after_each_update(params, episodes, devic
         if step % 2 == 0:
             expected = 0.9 * expected + 0.1 * training.weights[0].detach()
     torch.testing.assert_close(training.average[0], expected, rtol=1e-5, atol=1e-7)
+    assert not any(mean.requires_grad for mean in training.average)  # it would remember every update
     before = training.weights[0].detach().clone()
     training.swap()
     torch.testing.assert_close(training.weights[0], expected, rtol=1e-5, atol=1e-7)

@@ -90,7 +90,8 @@ class Training:
         self.update()
         self.done += 1
         if self.done % self.config.ema_every == 0:
-            torch._foreach_lerp_(self.average, self.weights, 1 - self.config.ema)
+            with torch.no_grad():
+                torch._foreach_lerp_(self.average, self.weights, 1 - self.config.ema)
 
     @torch.no_grad()
     def validate(self, draws: Draws) -> float:
