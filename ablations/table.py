@@ -41,7 +41,7 @@ def rows(experiment: Experiment) -> list[dict]:
                 "low": cell.low,
                 "high": cell.high,
                 **fidelity_columns(experiment.json(f"results/{dataset}/fidelity-{method}.json")),
-                "steering": steering and steering["rank_correlation"]["within_starts"],
+                "steering": steering and steering["rank_correlation"]["beyond"]["asked"],
                 "seconds_making": experiment.seconds(MAKING, dataset) if method == "dawm" else None,
                 "seconds_policies": experiment.seconds(POLICIES, dataset) if method != "real" else None,
             }
@@ -90,7 +90,7 @@ def markdown(table: pd.DataFrame, param: str, about: list[str]) -> str:
     notes = [
         "Scores: mean over seeds [bootstrap interval]. Next-state errors against the simulator, in standard deviations"
         " of the real data. Spread: standard deviation of imagined actions over the real ones, averaged. Steering: rank"
-        " correlation of return asked and reached, from the same starts. Seconds: of this machine, when each stage last"
+        " correlation of what is asked and reached, beyond what the start tells. Seconds: of this machine, when each stage last"
         " ran here; making is the world model, the inverse model and the augmentation."
     ]
     return "\n".join([*lines, *notes]) + "\n"

@@ -58,7 +58,7 @@ def found(tmp_path, monkeypatch) -> list[Experiment]:
         }
         stages = {}
         for k, dataset in enumerate(("hopper-medium", "hopper-medium-replay")):
-            files[f"results/{dataset}/steering.json"] = json.dumps({"rank_correlation": {"within_starts": 0.5}})
+            files[f"results/{dataset}/steering.json"] = json.dumps({"rank_correlation": {"beyond": {"asked": 0.5}}})
             for method in ("real", "dawm"):
                 files[f"results/{dataset}/fidelity-{method}.json"] = json.dumps(record(error))
             for phase, output in (

@@ -16,7 +16,8 @@ from stages.diffusion.world_model import Imagined
 from stages.fidelity.__main__ import action_errors, fidelity, some
 from stages.fidelity.coverage import coverage, diversity
 from stages.fidelity.physics import Physics, physics_errors
-from stages.fidelity.steering import Value, rank_correlation, reached, steer
+from stages.fidelity.steering import rank_correlation, reached, real_windows, steer
+from stages.fidelity.value import Value
 
 
 @pytest.fixture(scope="module")
@@ -177,24 +178,38 @@ def test_what_a_window_reaches_by_hand():
     assert found.tolist() == pytest.approx([(1 + 5 + 25) / 10 + 0.125 * 3, (1 + 5) / 10])
 
 
-def test_a_state_is_worth_what_its_neighbours_went_on_to_reach(episodes):
-    returns = episodes.observations[:, 0].astype(float)
-    value = Value(episodes, returns, 1, np.random.default_rng(0))
-    np.testing.assert_allclose(value(episodes.observations), returns)
+def test_a_value_is_the_mean_of_what_follows(device):
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((5000, 2)) * [1, 100] + [0, 500]
+    truth = np.sin(inputs[:, 0]) + inputs[:, 1] / 100
+    value = Value(inputs, truth + rng.standard_normal(5000), "test", device)
+    assert np.abs(value(inputs) - truth).mean() < 0.2
+
+
+def test_real_windows_are_consecutive_rows(episodes):
+    rows = np.array([0, 1])
+    states, rewards, ended = real_windows(episodes, rows, 2)
+    np.testing.assert_array_equal(states[:, 0], episodes.observations[rows])
+    np.testing.assert_array_equal(states[:, 2], episodes.next_observations[rows + 1])
+    np.testing.assert_array_equal(rewards, episodes.rewards[[[0, 1], [1, 2]]])
+    assert ended.shape == (2, 2)
 
 
 @pytest.mark.parametrize(("obeys", "expected"), [(1.0, 1.0), (0.0, 0.0), (-1.0, -1.0)])
 def test_steering_tells_who_obeys(params, episodes, device, obeys, expected):
-    """A world model whose rewards follow what is asked, or do not, or go the other way."""
+    """A world model whose rewards follow what is asked, or do not, or go the other way; with no guidance, never."""
 
     def imagine(states, actions, returns, sampler, stream):
-        rewards = obeys * returns[:, None].expand(-1, 2)
+        rewards = obeys * (sampler.guidance > 0) * returns[:, None].expand(-1, 2)
         return Imagined(rewards, states[:, None].expand(-1, 2, -1), None)
 
-    model = SimpleNamespace(imagine=imagine)
+    model = SimpleNamespace(imagine=imagine, sizes={"horizon": 2})
     inverse = SimpleNamespace(infer=lambda states, following, stream: torch.zeros(*states.shape[:-1], 2))
     task = Task({"id": "Pendulum-v1"}, 200, 1.0, None)
     record = steer(episodes, "test", task, [model], [inverse], params, device)
-    assert record["rank_correlation"]["within_starts"] == pytest.approx(expected)
+    found = record["rank_correlation"]
+    assert found["within_starts"] == pytest.approx(expected)
+    assert np.sign(found["beyond"]["asked"] - found["beyond"]["unasked"]) == np.sign(expected)
+    assert found["own"]["data"] > 0.3  # real windows reach what their trajectories did
     assert len(record["asked"]) == len(record["reached"]["mean"]) == len(params.fidelity.asked) + 1
     assert record["target"] == params.target_return

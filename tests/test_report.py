@@ -85,7 +85,11 @@ def write_results(folder: Path, monkeypatch, gain: float = 6.0):
             "asked": [0.1, 0.5, 0.3],
             "reached": {"mean": [0.2, 0.4, 0.3], "p10": [0.1, 0.2, 0.2], "p90": [0.3, 0.6, 0.4]},
             "start": 0.25,
-            "rank_correlation": {"within_starts": 0.75, "pooled": 0.1},
+            "rank_correlation": {
+                "within_starts": 0.75,
+                "own": {"asked": 0.8, "unasked": 0.7, "data": 0.9},
+                "beyond": {"asked": 0.25, "unasked": 0.15, "data": 0.35},
+            },
         }
         for name, content in files.items():
             Path(f"results/{dataset}/{name}.json").write_text(json.dumps(content))
@@ -256,6 +260,8 @@ def test_fidelity_is_a_table_with_its_words_and_two_figures(tmp_path, monkeypatc
     assert found[5] == "0.90 to 0.97"  # without the first step, whose action is the data's own
     assert rows["| walker2d-medium", "DAWM"][:5] == ["–", "–", "–", "–", "0.4%"]
     page = (tmp_path / "reports/index.html").read_text()
-    assert all(text in page for text in ("Fidelity", "2e−8", "velocity cut at ±10", "rank correlation 0.75"))
+    assert all(
+        text in page for text in ("Fidelity", "2e−8", "velocity cut at ±10", "rank correlation of 0.75", "know, 0.35")
+    )
     assert (tmp_path / "reports/figures/fidelity.png").exists()
     assert (tmp_path / "reports/figures/steering.png").exists()

@@ -39,6 +39,18 @@ def intervals(scores: Scores) -> bool:
     return next(iter(scores.cells.values())).low is not None
 
 
+def steered(content: dict) -> str:
+    """What the rank correlations of one data set say."""
+    found = content["phases"]["steering"]["rank_correlation"]
+    beyond = found["beyond"]
+    return (
+        f"{sentence(content['dataset'])}: from one start, reached and asked have a rank correlation of"
+        f" {found['within_starts']:.2f}. Asked for what its own trajectory went on to reach, a start's window goes beyond"
+        f" what its state and action tell with one of {beyond['asked']:.2f}; asked nothing, {beyond['unasked']:.2f}; and"
+        f" the data's own windows, which know, {beyond['data']:.2f}."
+    )
+
+
 def fidelity_figures(scores: Scores, folder: Path, drawn: dict[str, bool]) -> list[dict]:
     """Those that there was something to draw of."""
     datasets = listed(scores.collected)
@@ -48,13 +60,9 @@ def fidelity_figures(scores: Scores, folder: Path, drawn: dict[str, bool]) -> li
         alt = f"Error against the step of the window for {listed(map(label, scores.methods))} on {datasets}."
         found.append(figure(folder / "fidelity.png", "How true the transitions are", what, alt))
     if drawn["steering"]:
-        told = [
-            f"{dataset}: rank correlation {content['phases']['steering']['rank_correlation']['within_starts']:.2f}"
-            for dataset, content in scores.collected.items()
-        ]
         what = (
             "From the same states, with the same noise: the return-to-go that windows reach against the one asked, over"
-            f" the task's scale. Averaged over starts, {'; '.join(told)}."
+            f" the task's scale. {' '.join(map(steered, scores.collected.values()))}"
         )
         alt = f"Return-to-go reached against return-to-go asked on {datasets}."
         found.append(figure(folder / "steering.png", "Does asking for more return bring more?", what, alt))
