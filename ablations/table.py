@@ -90,7 +90,7 @@ def markdown(table: pd.DataFrame, param: str, about: list[str]) -> str:
     notes = [
         "Scores: mean over seeds [bootstrap interval]. Next-state errors against the simulator, in standard deviations"
         " of the real data. Spread: standard deviation of imagined actions over the real ones, averaged. Steering: rank"
-        " correlation of what is asked and reached, beyond what the start tells. Seconds: of this machine, when each stage last"
-        " ran here; making is the world model, the inverse model and the augmentation."
+        " correlation of what is asked and reached, beyond what the start tells. Seconds: of this machine, when each"
+        " stage last ran here; making is the world model, the inverse model and the augmentation."
     ]
     return "\n".join([*lines, *notes]) + "\n"

@@ -261,7 +261,8 @@ def test_fidelity_is_a_table_with_its_words_and_two_figures(tmp_path, monkeypatc
     assert rows["| walker2d-medium", "DAWM"][:5] == ["–", "–", "–", "–", "0.4%"]
     page = (tmp_path / "reports/index.html").read_text()
     assert all(
-        text in page for text in ("Fidelity", "2e−8", "velocity cut at ±10", "rank correlation of 0.75", "know, 0.35")
+        text in page
+        for text in ("Fidelity", "2e−8", "velocity cut at ±10", "rank correlation of 0.75", "which know, 0.35")
     )
     assert (tmp_path / "reports/figures/fidelity.png").exists()
     assert (tmp_path / "reports/figures/steering.png").exists()

@@ -44,10 +44,10 @@ def steered(content: dict) -> str:
     found = content["phases"]["steering"]["rank_correlation"]
     beyond = found["beyond"]
     return (
-        f"{sentence(content['dataset'])}: from one start, reached and asked have a rank correlation of"
-        f" {found['within_starts']:.2f}. Asked for what its own trajectory went on to reach, a start's window goes beyond"
-        f" what its state and action tell with one of {beyond['asked']:.2f}; asked nothing, {beyond['unasked']:.2f}; and"
-        f" the data's own windows, which know, {beyond['data']:.2f}."
+        f"On {content['dataset']}, reached and asked have a rank correlation of {found['within_starts']:.2f} from one"
+        " start. Where a start is asked for what its own trajectory went on to reach, and what its state and action tell"
+        f" is taken off both, {beyond['asked']:.2f}; where nothing is asked, {beyond['unasked']:.2f}; and in the data's"
+        f" own windows, which know, {beyond['data']:.2f}."
     )
 
 
