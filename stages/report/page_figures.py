@@ -45,9 +45,9 @@ def steered(content: dict) -> str:
     beyond = found["beyond"]
     return (
         f"On {content['dataset']}, reached and asked have a rank correlation of {found['within_starts']:.2f} from one"
-        " start. Where a start is asked for what its own trajectory went on to reach, and what its state and action tell"
-        f" is taken off both, {beyond['asked']:.2f}; where nothing is asked, {beyond['unasked']:.2f}; and in the data's"
-        f" own windows, which know, {beyond['data']:.2f}."
+        " start. Where a start is asked for what its own trajectory went on to reach, and what its state and action"
+        f" tell is taken off both, {beyond['asked']:.2f}; where nothing is asked, {beyond['unasked']:.2f}; and in the"
+        f" data's own windows, which know, {beyond['data']:.2f}."
     )
 
 
