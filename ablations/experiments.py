@@ -18,8 +18,6 @@ import yaml
 
 from stages.common.cost import seconds
 
-MAKING, POLICIES = ("diffusion", "idm", "augment"), ("policy",)
-
 
 def git(*command: str) -> str:
     return subprocess.run(["git", *command], check=True, capture_output=True, text=True).stdout
@@ -51,19 +49,15 @@ class Experiment:
         except subprocess.CalledProcessError:
             return None
 
-    def seconds(self, phases: tuple[str, ...], dataset: str) -> float | None:
-        """What those stages took for that data set and all methods but `real`; None where one was not seen here."""
-        total = 0.0
-        for name, stage in yaml.safe_load(self.read("dvc.lock"))["stages"].items():
-            output = stage.get("outs", [{}])[0]
-            place, _, file = output.get("path", "").rpartition("/")
-            ours = place in (f"data/{dataset}", f"models/{dataset}") and not file.startswith("real")
-            if ours and name.partition("@")[0] in phases:
-                took = seconds(output["md5"])
-                if took is None:
-                    return None
-                total += took
-        return total
+    def seconds(self, *outputs: str) -> float | None:
+        """What it took to make those files, in sum; None where one was not seen being made here."""
+        digests = {
+            output["path"]: output["md5"]
+            for stage in yaml.safe_load(self.read("dvc.lock"))["stages"].values()
+            for output in stage.get("outs", [])
+        }
+        took = [seconds(digests[output]) for output in outputs]
+        return None if None in took else sum(took)
 
 
 def name_of(param: str, value: str) -> str:

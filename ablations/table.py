@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from ablations.experiments import MAKING, POLICIES, Experiment
+from ablations.experiments import Experiment
 from stages.common.rng import numpy_stream
+from stages.report.fidelity import short
 from stages.report.statistics import estimate
 from stages.report.words import bracket, label, number
+
+MADE = "models/{}/diffusion.safetensors", "models/{}/idm.safetensors", "data/{}/dawm.npz"  # before DAWM's policies
 
 
 def fidelity_columns(record: dict | None) -> dict:
@@ -30,7 +33,8 @@ def rows(experiment: Experiment) -> list[dict]:
         generators = [None if pd.isna(generator) else int(generator) for generator in seeds["generator"]]
         rng = numpy_stream("ablation", dataset, method)
         cell = estimate(seeds["score"], generators, rng, report["resamples"], report["confidence"])
-        steering = experiment.json(f"results/{dataset}/steering.json") if method == "dawm" else None
+        dawm = method == "dawm"
+        steering = experiment.json(f"results/{dataset}/steering.json") if dawm else None
         found.append(
             {
                 "value": experiment.value,
@@ -42,8 +46,8 @@ def rows(experiment: Experiment) -> list[dict]:
                 "high": cell.high,
                 **fidelity_columns(experiment.json(f"results/{dataset}/fidelity-{method}.json")),
                 "steering": steering and steering["rank_correlation"]["beyond"]["asked"],
-                "seconds_making": experiment.seconds(MAKING, dataset) if method == "dawm" else None,
-                "seconds_policies": experiment.seconds(POLICIES, dataset) if method != "real" else None,
+                "seconds_making": experiment.seconds(*(path.format(dataset) for path in MADE)) if dawm else None,
+                "seconds_policy": experiment.seconds(f"models/{dataset}/{method}-{algorithm}.safetensors"),
             }
         )
     return found
@@ -53,8 +57,8 @@ def frame(experiments: list[Experiment]) -> pd.DataFrame:
     return pd.DataFrame([row for experiment in experiments for row in rows(experiment)])
 
 
-def shown(value, form: str) -> str:
-    return "–" if value is None or pd.isna(value) else format(value, form)
+def whole(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
 
 
 def markdown(table: pd.DataFrame, param: str, about: list[str]) -> str:
@@ -67,16 +71,15 @@ def markdown(table: pd.DataFrame, param: str, about: list[str]) -> str:
     for (dataset, method), part in table.groupby(["dataset", "method"], sort=False):
         algorithms = list(dict.fromkeys(part["algorithm"]))
         measures = {
-            "next-state error, median": ("error_median", ".4f"),
-            "90th percentile": ("error_p90", ".3f"),
-            "median at the last step": ("error_last_step", ".4f"),
-            "spread of actions": ("action_spread", ".2f"),
-            "steering": ("steering", ".2f"),
-            "making, s": ("seconds_making", ",.0f"),
-            "policies, s": ("seconds_policies", ",.0f"),
+            "next-state error, median": ("error_median", short),
+            "90th percentile": ("error_p90", short),
+            "median at the last step": ("error_last_step", short),
+            "spread of actions": ("action_spread", short),
+            "steering": ("steering", short),
+            "making, s": ("seconds_making", whole),
         }
         measures = {name: kind for name, kind in measures.items() if part[kind[0]].notna().any()}
-        heads = [param, *map(label, algorithms), *measures]
+        heads = [param, *map(label, algorithms), *measures, "policies, s"]
         lines += [f"## {dataset}, {label(method)}", "", f"| {' | '.join(heads)} |", f"|:--|{'--:|' * (len(heads) - 1)}"]
         for value, group in part.groupby("value", sort=False):
             cells = group.set_index("algorithm")
@@ -84,8 +87,10 @@ def markdown(table: pd.DataFrame, param: str, about: list[str]) -> str:
             for algorithm in algorithms:
                 cell = cells.loc[algorithm].replace({np.nan: None})
                 scores.append(f"{number(cell['score'])} {bracket(cell)}".strip())
-            own = [shown(group[name].iloc[0], form) for name, form in measures.values()]
-            lines.append(f"| {value} | {' | '.join([*scores, *own])} |")
+            first = group.iloc[0].replace({np.nan: None})
+            own = [form(first[name]) for name, form in measures.values()]
+            policies = whole(group["seconds_policy"].sum() if group["seconds_policy"].notna().all() else None)
+            lines.append(f"| {value} | {' | '.join([*scores, *own, policies])} |")
         lines.append("")
     notes = [
         "Scores: mean over seeds [bootstrap interval]. Next-state errors against the simulator, in standard deviations"

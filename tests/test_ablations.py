@@ -96,7 +96,8 @@ def test_a_table_has_scores_fidelity_and_cost_of_its_own_data_set_only(found):
     assert dawm["error_last_step"].tolist() == [0.02, 0.04]
     assert dawm["action_spread"].tolist() == pytest.approx([0.85, 0.85])
     assert dawm["seconds_making"].tolist() == [30, 30]
-    assert dawm["seconds_policies"].tolist() == [10, 10]
+    assert dawm["seconds_policy"].tolist() == [10, 10]
+    assert table[table["method"] == "real"]["seconds_policy"].eq(1000).all()
     assert table[table["method"] == "real"]["seconds_making"].isna().all()
 
 

@@ -254,7 +254,7 @@ def test_fidelity_is_a_table_with_its_words_and_two_figures(tmp_path, monkeypatc
     rows = {
         tuple(line.split(" | ")[:2]): line.split(" | ")[2:] for line in table if line.startswith("| ") and "|" in line
     }
-    assert rows["| hopper-medium", "real data"][:2] == ["2e−8", "4e−8"]
+    assert rows["| hopper-medium", "Real data"][:2] == ["2e−8", "4e−8"]
     found = rows["| hopper-medium", "DAWM"]
     assert found[:5] == ["0.01", "0.02", "0.40", "0.02", "0.5%, 0.6%"]
     assert found[5] == "0.90 to 0.97"  # without the first step, whose action is the data's own

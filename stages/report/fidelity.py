@@ -1,7 +1,7 @@
 """How true each method's transitions are, as one table: the numbers of `results/<dataset>/fidelity-<method>.json`."""
 
 from stages.report.scores import Scores
-from stages.report.words import label, percent
+from stages.report.words import label, percent, sentence
 
 COLUMNS = {  # heading: what it means
     "next state": "error of the next state, in standard deviations of the real data, median over dimensions and steps",
@@ -63,7 +63,7 @@ def groups(scores: Scores) -> list[dict]:
         {
             "dataset": dataset,
             "rows": [
-                {"method": label(method), "cells": list(cells(content["fidelity"][method]).values())}
+                {"method": sentence(label(method)), "cells": list(cells(content["fidelity"][method]).values())}
                 for method in scores.methods
             ],
         }
@@ -72,8 +72,8 @@ def groups(scores: Scores) -> list[dict]:
 
 
 def remarks(scores: Scores) -> list[str]:
-    """What the columns mean, and what was left out."""
-    found = [f"{heading}: {meaning}." for heading, meaning in COLUMNS.items()]
+    """What was done, and what was left out."""
+    found = []
     records = [record for content in scores.collected.values() for record in content["fidelity"].values()]
     if any(record["physics"] for record in records):
         cut = [record["physics"]["cut"] for record in records if record["physics"]]
@@ -95,4 +95,5 @@ def markdown(scores: Scores) -> str:
     lines = [f"| data set | method | {' | '.join(COLUMNS)} |", f"|:--|:--|{'--:|' * len(COLUMNS)}"]
     for group in groups(scores):
         lines += [f"| {group['dataset']} | {row['method']} | {' | '.join(row['cells'])} |" for row in group["rows"]]
-    return "\n".join([*lines, "", *(f"- {remark}" for remark in remarks(scores))]) + "\n"
+    notes = [f"{heading}: {meaning}" for heading, meaning in COLUMNS.items()] + remarks(scores)
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"

@@ -127,7 +127,7 @@ def render(scores: Scores, params: Params, notes: list[str], folder: Path, drawn
         confidence=percent(scores.confidence),
         intervals=intervals(scores),
         figures=figures(scores, folder),
-        fidelity_columns=list(fidelity.COLUMNS),
+        fidelity_columns=fidelity.COLUMNS,
         fidelity_groups=fidelity.groups(scores),
         fidelity_remarks=fidelity.remarks(scores),
         fidelity_figures=fidelity_figures(scores, folder, drawn),
