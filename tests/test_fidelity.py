@@ -77,6 +77,9 @@ def test_rows_that_start_from_a_cut_velocity_are_counted_and_left_out(hopper, co
     )
     assert errors["cut"] >= 0.5
     assert errors["worst_median"] < 1e-5  # float32, over the small std of few transitions
+    states[:, 9] = 10.0
+    everywhere = replace(collected_hopper, observations=states)
+    assert physics_errors(everywhere, one_step(everywhere), collected_hopper, hopper) is None
     cheetah = Physics(ENVIRONMENTS["halfcheetah"])
     assert not cheetah.cut(np.full((3, 17), 20.0)).any()
 

@@ -56,7 +56,7 @@ def by_step(step: np.ndarray, measure) -> list:
     return [measure(step == h) for h in range(step.max() + 1)]
 
 
-def physics_errors(data: Transitions, step: np.ndarray, real: Transitions, physics: Physics) -> dict:
+def physics_errors(data: Transitions, step: np.ndarray, real: Transitions, physics: Physics) -> dict | None:
     """Errors of next states and rewards, in units of the real data's standard deviations, and terminals compared.
 
     Arguments:
@@ -66,10 +66,13 @@ def physics_errors(data: Transitions, step: np.ndarray, real: Transitions, physi
         {"transitions", "cut" (share of rows that start from a cut velocity), "overall": quantiles of the state's error
         over all dimensions and places, "worst_median" of any one of them, "state_error" and "reward_error": a record of
         quantiles for each place, a state's by dimension and over all; "terminals": rates, agreement, the simulator's
-        that were missed and the said that are false}. Rows that start from a cut velocity are in the first two only.
+        that were missed and the said that are false}. Rows that start from a cut velocity are in the first two only;
+        where no others are left at some place, None.
     """
     following, rewards, ended = physics(data.observations, data.actions)
     cut = physics.cut(data.observations)
+    if not all(by_step(step, lambda rows: (rows & ~cut).any())):
+        return None
     state_error = np.abs(data.next_observations - following) / real.observations.std(0).clip(1e-6)
     reward_error = np.abs(data.rewards - rewards) / max(real.rewards.std(), 1e-6)
     says = data.discounts == 0
