@@ -41,11 +41,11 @@ def draw(table: pd.DataFrame, param: str, path: Path):
             if part["seconds_making"].notna().any():
                 cost.plot(x, part["seconds_making"], color=GREY, linestyle=lines[method], **marks)
         score.set(title=dataset, ylabel="score")
-        fidelity.set(title="Next-state error, median and 90th percentile", ylabel="in std of the data")
+        fidelity.set(title="Next-state error", ylabel="median, pale: 90th percentile")
         if fidelity.lines:
             fidelity.set_yscale("log")
         cost.set(title="Making the data", ylabel="seconds")
-        cost.set_ylim(bottom=0)
+        cost.set_ylim(0, 1.1 * max(own["seconds_making"].max(), 1) if own["seconds_making"].notna().any() else 1)
         for axis in row:
             axis.set_xticks(range(len(values)), values)
             axis.set(xlabel=param, xlim=(-0.4, len(values) - 0.6))
