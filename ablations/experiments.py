@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -49,14 +50,15 @@ class Experiment:
         except subprocess.CalledProcessError:
             return None
 
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The md5 of each file that a stage made."""
+        stages = yaml.safe_load(self.read("dvc.lock"))["stages"].values()
+        return {output["path"]: output["md5"] for stage in stages for output in stage.get("outs", [])}
+
     def seconds(self, *outputs: str) -> float | None:
         """What it took to make those files, in sum; None where one was not seen being made here."""
-        digests = {
-            output["path"]: output["md5"]
-            for stage in yaml.safe_load(self.read("dvc.lock"))["stages"].values()
-            for output in stage.get("outs", [])
-        }
-        took = [seconds(digests[output]) for output in outputs]
+        took = [seconds(self.digests[output]) for output in outputs]
         return None if None in took else sum(took)
 
 

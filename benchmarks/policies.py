@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks import plain
+from benchmarks.data import random_transitions
 from benchmarks.timing import per_second
 from stages.common.algorithm_settings import settings_for
 from stages.common.transitions import Transitions
@@ -18,19 +19,6 @@ from stages.policy.trainer import begin
 from stages.policy.updates import CHUNK
 
 STATES, ACTIONS, TRANSITIONS, SIZE = 17, 6, 200_000, {"hidden": [256, 256], "batch": 256}
-
-
-def data() -> Transitions:
-    """Random transitions of the right shape."""
-    rng = np.random.default_rng(0)
-
-    def normal(*shape):
-        return rng.standard_normal((TRANSITIONS, *shape), dtype=np.float32)
-
-    episode = np.arange(TRANSITIONS, dtype=np.int32) // 1000
-    discounts = np.full(TRANSITIONS, 0.99, dtype=np.float32)
-    timeouts = np.arange(TRANSITIONS) % 1000 == 999
-    return Transitions(normal(STATES), np.tanh(normal(ACTIONS)), normal(), normal(STATES), discounts, episode, timeouts)
 
 
 def plain_loop(real: Transitions, algorithm: str, settings, device):
@@ -71,7 +59,10 @@ def table(params, device, given):
     Arguments:
         given: the command line, see `__main__.py`.
     """
-    real, compiled = data(), {"auto": "auto", "true": True, "false": False}[given.compile]
+    real, compiled = (
+        random_transitions(STATES, ACTIONS, TRANSITIONS),
+        {"auto": "auto", "true": True, "false": False}[given.compile],
+    )
     print("| algorithm | loop | seeds | updates/s | seed-updates/s | times the plain loop |\n|:--|:--|--:|--:|--:|--:|")
     for algorithm in given.algorithms:
         settings = settings_for(params.policy, getattr(params, algorithm), "benchmark")

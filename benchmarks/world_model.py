@@ -6,9 +6,9 @@ of the augment stage but its file: imagining, inverting, and sorting out what ca
 
 from statistics import median
 
-import numpy as np
 import torch
 
+from benchmarks.data import random_transitions
 from benchmarks.plain_world_model import PlainLoop, synther_sampler
 from benchmarks.timing import per_second
 from stages.augment.complete import Bounds, complete
@@ -22,16 +22,6 @@ from stages.idm.model import InverseDynamics
 
 STATES, ACTIONS, TRANSITIONS = 11, 3, 100_000
 SYNTHER_BATCH = 256
-
-
-def data() -> Transitions:
-    rng = np.random.default_rng(0)
-    states = rng.standard_normal((TRANSITIONS + 1, STATES), dtype=np.float32)
-    actions = np.tanh(rng.standard_normal((TRANSITIONS, ACTIONS), dtype=np.float32))
-    rewards = rng.standard_normal(TRANSITIONS, dtype=np.float32)
-    episode = np.arange(TRANSITIONS, dtype=np.int32) // 1000
-    discounts, timeouts = np.full(TRANSITIONS, 0.99, dtype=np.float32), np.arange(TRANSITIONS) % 1000 == 999
-    return Transitions(states[:-1], actions, rewards, states[1:], discounts, episode, timeouts)
 
 
 def world_model(params, windows: Windows, device, **changes) -> WorldModel:
@@ -73,7 +63,7 @@ def sampling(params, real: Transitions, model: WorldModel, device, found: dict):
 
 def table(params, device, given):
     """Prints training and sampling; of `given`, uses rounds and seconds."""
-    real = data()
+    real = random_transitions(STATES, ACTIONS, TRANSITIONS)
     windows = Windows(real, params.horizon, params.discount, 400.0, False, device)
 
     def measured(runs: dict, first: int) -> dict:
