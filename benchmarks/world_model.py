@@ -4,6 +4,7 @@ At the sizes of params.yaml, on 100,000 random transitions of 11 observations an
 of the augment stage but its file: imagining, inverting, and sorting out what can be kept.
 """
 
+from functools import partial
 from statistics import median
 
 import torch
@@ -15,7 +16,8 @@ from stages.augment.complete import Bounds, complete
 from stages.augment.generate import imagined
 from stages.common.tasks import always_healthy
 from stages.common.transitions import Transitions
-from stages.diffusion.training import Training
+from stages.common.world_model_settings import shared
+from stages.diffusion.training import Draws, Training, windows_loss
 from stages.diffusion.windows import Windows
 from stages.diffusion.world_model import WorldModel
 from stages.idm.model import InverseDynamics
@@ -26,7 +28,7 @@ SYNTHER_BATCH = 256
 
 def world_model(params, windows: Windows, device, **changes) -> WorldModel:
     torch.manual_seed(0)
-    config = params.diffusion.model_copy(update=changes)
+    config = shared(params.diffusion, params.budget).model_copy(update=changes)
     model = WorldModel(STATES, ACTIONS, params.horizon, False, config).to(device)
     model.fit(windows.states, windows.steps)
     return model
@@ -36,7 +38,10 @@ def trainings(params, windows: Windows, device, **changes) -> dict:
     """{name: run(count of updates)} of the plain loop and ours, from the same weights."""
     rows, stream = torch.arange(TRANSITIONS, device=device), torch.Generator(device).manual_seed(0)
     plain = PlainLoop(world_model(params, windows, device, **changes), windows, rows)
-    training = Training(world_model(params, windows, device, **changes), windows, rows, stream)
+    model = world_model(params, windows, device, **changes)
+    loss = partial(windows_loss, model, windows, hidden=model.config.null_probability)
+    draws = Draws(rows, model.config.batch, (params.horizon, model.step))
+    training = Training(model.network, loss, draws, model.config, stream)
 
     def ours(count: int):
         for _ in range(count):

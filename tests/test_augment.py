@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from stages.augment.complete import Bounds, complete
-from stages.augment.generate import generate, imagined, start_weights, target
+from stages.augment.generate import generate, imagined, imagining, start_weights, target
+from stages.common.rng import torch_stream
 from stages.common.tasks import gym_mujoco
 from stages.common.transitions import return_to_go
 from stages.common.world_model_settings import Quantile
@@ -97,6 +98,12 @@ def models(params, episodes):
     return model, inverse
 
 
+def made_by(task, generator, model, inverse, params, episodes):
+    stream = torch_stream("augment", "test", generator)
+    imagine = imagining(episodes, task, model, inverse, params, stream)
+    return generate(episodes, imagine, params, f"augment hopper-medium generator {generator}", stream)
+
+
 def test_the_first_action_is_real_and_the_others_are_inferred_between_imagined_states(params, models):
     states, actions = torch.randn(6, 3), torch.rand(6, 2)
     given = states, actions, torch.full((6,), 0.5)
@@ -113,14 +120,14 @@ def test_the_first_action_is_real_and_the_others_are_inferred_between_imagined_s
 
 
 def test_generation_keeps_as_many_as_asked_and_counts_what_it_saw(params, episodes, models, device):
-    made, counts = generate(episodes, "halfcheetah-medium", Rule(above_zero), 0, *models, params, device)
-    assert len(made["rewards"]) == params.augment.transitions
+    made, counts = made_by(Rule(above_zero), 0, *models, params, episodes)
+    assert len(made["rewards"]) == 500
     assert counts["kept"] + counts["dropped"] + counts["after_terminal"] == 3 * counts["windows"]
     ended = made["next_observations"][:, 0] <= 0
     assert ended.any()
     np.testing.assert_array_equal(made["discounts"] == 0, ended)
-    again, _ = generate(episodes, "halfcheetah-medium", Rule(above_zero), 0, *models, params, device)
-    other, _ = generate(episodes, "halfcheetah-medium", Rule(above_zero), 1, *models, params, device)
+    again, _ = made_by(Rule(above_zero), 0, *models, params, episodes)
+    other, _ = made_by(Rule(above_zero), 1, *models, params, episodes)
     assert all(np.array_equal(made[name], again[name]) for name in made)
     assert not np.array_equal(made["rewards"], other["rewards"])
 
@@ -131,7 +138,7 @@ def test_too_many_dropped_ends_the_stage_with_the_figures(params, episodes, mode
     with pytest.raises(
         SystemExit, match=r"augment hopper-medium generator 0: dropped [\d,]+ of [\d,]+ .* augment.max_drop = 0.01"
     ):
-        generate(episodes, "hopper-medium", Rule(always), 0, *models, strict, device)
+        made_by(Rule(always), 0, *models, strict, episodes)
 
 
 def test_a_batch_of_which_nothing_is_kept_ends_the_stage_whatever_share_may_be_dropped(
@@ -140,7 +147,7 @@ def test_a_batch_of_which_nothing_is_kept_ends_the_stage_whatever_share_may_be_d
     lax = params.model_copy(update={"augment": params.augment.model_copy(update={"margin": 0.1, "max_drop": 1.0})})
     models[0].normalizer.states.mean += 1e6
     with pytest.raises(SystemExit, match=r"augment hopper-medium generator 0: dropped ([\d,]+) of \1 imagined"):
-        generate(episodes, "hopper-medium", Rule(always), 0, *models, lax, device)
+        made_by(Rule(always), 0, *models, lax, episodes)
 
 
 @pytest.mark.parametrize("channel", [True, False])
@@ -151,7 +158,7 @@ def test_without_a_rule_of_the_environment_the_model_s_own_channel_ends_tasks(pa
     steps = np.concatenate([episodes.rewards[:, None], ends, episodes.next_observations], axis=1)
     model.fit(torch.from_numpy(episodes.observations), torch.from_numpy(steps))
     inverse = InverseDynamics(3, 2, [8], "mean").eval()
-    made, counts = generate(episodes, "antmaze", Rule(), 0, model, inverse, params, device)
+    made, counts = made_by(Rule(), 0, model, inverse, params, episodes)
     assert (counts["after_terminal"] > 0) == channel  # an untrained channel ends about every other step
     assert (made["discounts"] == 0).any() == channel
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -28,27 +29,26 @@ def small(params, **changes):
     return params.model_copy(update={"diffusion": diffusion})
 
 
-def begin(params, episodes, device, terminal=False) -> Training:
+def begin(params, episodes, device) -> tuple[WorldModel, Windows]:
     torch.manual_seed(0)
-    windows = Windows(episodes, params.horizon, 0.99, 400.0, terminal, device)
-    model = WorldModel(3, 2, params.horizon, terminal, params.diffusion)
+    windows = Windows(episodes, params.horizon, 0.99, 400.0, False, device)
+    model = WorldModel(3, 2, params.horizon, False, params.diffusion)
     model.fit(windows.states, windows.steps)
-    return Training(model, windows, torch.arange(len(episodes)), torch_stream("test"))
+    return model, windows
 
 
 def test_changes_of_the_state_and_states_are_each_other_s_inverse(params, episodes, device):
-    training = begin(params, episodes, device)
-    states, steps = training.windows.states[:20], training.windows(torch.arange(20))[0]
-    relative = training.model.relative(steps, states)
+    model, windows = begin(params, episodes, device)
+    states, steps = windows.states[:20], windows(torch.arange(20))[0]
+    relative = model.relative(steps, states)
     torch.testing.assert_close(relative[:, 1, 1:], steps[:, 1, 1:] - steps[:, 0, 1:])
-    torch.testing.assert_close(training.model.absolute(relative, states), steps)
+    torch.testing.assert_close(model.absolute(relative, states), steps)
 
 
 @pytest.mark.parametrize("target", ["state", "change"])
 def test_a_network_that_knows_the_answer_has_no_loss(params, episodes, device, target):
     """Whatever a step is taken to hold, imagining what the network says gives the data's own states back."""
-    training = begin(small(params, target=target), episodes, device)
-    model, windows = training.model, training.windows
+    model, windows = begin(small(params, target=target), episodes, device)
     starts = torch.arange(10)
     steps, _ = windows(starts)
     truth = model.normalizer(model.relative(steps, windows.states[starts]))
@@ -60,7 +60,11 @@ def test_a_network_that_knows_the_answer_has_no_loss(params, episodes, device, t
 
 
 def test_the_average_is_of_the_weights_after_each_update(params, episodes, device):
-    training = begin(small(params, ema=0.9, ema_every=2, schedule="constant"), episodes, device)
+    changed = small(params, ema=0.9, ema_every=2, schedule="constant")
+    model, windows = begin(changed, episodes, device)
+    draws = Draws(torch.arange(len(episodes)), 32, (params.horizon, model.step))
+    loss = partial(windows_loss, model, windows, hidden=0.25)
+    training = Training(model.network, loss, draws, changed.diffusion, torch_stream("test"))
     expected = training.weights[0].detach().clone()
     for step in range(1, 7):
         training()
@@ -168,13 +172,13 @@ def test_a_terminal_channel_learns_where_tasks_end(params, episodes, device):
 
 
 def test_hidden_returns_do_not_reach_the_loss(params, episodes, device):
-    training = begin(small(params, null_probability=0.5), episodes, device)
-    draws = Draws(torch.arange(len(episodes)), 16, (params.horizon, training.model.step))
+    model, windows = begin(params, episodes, device)
+    draws = Draws(torch.arange(len(episodes)), 16, (params.horizon, model.step))
     draws(torch_stream("draws"))
-    hidden = windows_loss(training.model, training.windows, draws, 1.0)
-    training.windows.returns += 1
-    assert windows_loss(training.model, training.windows, draws, 1.0) == hidden
-    assert windows_loss(training.model, training.windows, draws, 0.0) != hidden
+    hidden = windows_loss(model, windows, draws, 1.0)
+    windows.returns += 1
+    assert windows_loss(model, windows, draws, 1.0) == hidden
+    assert windows_loss(model, windows, draws, 0.0) != hidden
 
 
 def test_the_learning_rate_falls_by_half_a_cosine_or_stays():

@@ -4,18 +4,21 @@ import argparse
 
 import numpy as np
 
-from stages.augment.generate import generate, target
-from stages.common.cost import timed
+from stages.augment.generate import generate, imagining, target
+from stages.augment.joined import joined, total
+from stages.common.cost import made, parameters, timed
 from stages.common.files import write_json
 from stages.common.params import load
 from stages.common.progress import progress
+from stages.common.rng import torch_stream
 from stages.common.tasks import Task
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
 from stages.diffusion import world_model
+from stages.diffusion.samplers import evaluations
 from stages.idm import model as idm
 
-READS = ("discount", "target_return", "real_fraction", "device", "threads", "sampler", "augment")
+READS = ("discount", "target_return", "real_fraction", "device", "threads", "budget", "sampler", "augment")
 
 
 def statistics(data: Transitions) -> dict:
@@ -39,23 +42,23 @@ def main():
     params = load(*READS)
     device = setup(params.device, params.threads)
     with timed(f"data/{dataset}/dawm.npz"):
-        data = Transitions.load(f"data/{dataset}/real.npz")
-        models = world_model.load(f"models/{dataset}/diffusion.safetensors", device)
-        inverses = idm.load(f"models/{dataset}/idm.safetensors", device)
-
-        task = Task.load(dataset)
-        parts, counts = [], {}
+        data, task = Transitions.load(f"data/{dataset}/real.npz"), Task.load(dataset)
+        trained = [f"models/{dataset}/{name}.safetensors" for name in ("diffusion", "idm")]
+        models, inverses = world_model.load(trained[0], device), idm.load(trained[1], device)
+        parts, counts = [], []
         for k in progress(range(len(models)), f"augment {dataset}", unit="generator"):
-            part, counts[f"generator {k}"] = generate(data, dataset, task, k, models[k], inverses[k], params, device)
+            stream = torch_stream("augment", dataset, k, device=device)
+            imagine = imagining(data, task, models[k], inverses[k], params, stream)
+            part, count = generate(data, imagine, params, f"augment {dataset} generator {k}", stream)
             parts.append(part)
-        synthetic = Transitions(
-            **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
-            generator=np.repeat(np.arange(len(parts), dtype=np.int8), [len(part["rewards"]) for part in parts]),
-            real_fraction=np.float32(params.real_fraction),
-        )
+            counts.append(count)
+        seen, horizon = total(counts), models[0].sizes["horizon"]
+        passes = seen["windows"] * (evaluations(params.sampler) + horizon - 1) / seen["kept"]
+        size = parameters(models[0].network, inverses[0])
+        synthetic = joined(parts, params.real_fraction, made(trained, size, passes, seen))
         synthetic.save(f"data/{dataset}/dawm.npz")
         figures = {
-            **counts,
+            **{f"generator {k}": count for k, count in enumerate(counts)},
             "terminals": "the environment's rule" if task.healthy else "the model's channel",
             "return_asked": target(data, params.target_return, params.discount, task),
             "real": statistics(data),

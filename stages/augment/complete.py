@@ -29,7 +29,7 @@ class Bounds:
         return self.inside(rewards, self.rewards) & self.inside(states, self.states).all(-1)
 
 
-def complete(states, actions, rewards, ended, discount: float, bounds: Bounds):
+def complete(states, actions, rewards, ended, discount: float, bounds: Bounds, penalties=0.0):
     """Windows as rows of transitions.
 
     Arguments:
@@ -37,6 +37,7 @@ def complete(states, actions, rewards, ended, discount: float, bounds: Bounds):
         actions: (B, H, A), the first real and the others inferred.
         rewards: (B, H).
         ended: (B, H) bool, whether the task ends with that step.
+        penalties: (B, H), taken off the rewards that are kept.
 
     Returns:
         the transitions that are kept, as a dict of (n, …) arrays, and counts {"kept", "dropped", "after_terminal"}. A
@@ -49,7 +50,7 @@ def complete(states, actions, rewards, ended, discount: float, bounds: Bounds):
     kept = {
         "observations": states[:, :-1][keep],
         "actions": actions[keep],
-        "rewards": rewards[keep],
+        "rewards": (rewards - penalties).astype(np.float32)[keep],
         "next_observations": states[:, 1:][keep],
         "discounts": (discount * ~ended[keep]).astype(np.float32),
         "step": np.broadcast_to(np.arange(keep.shape[1], dtype=np.int16), keep.shape)[keep],

@@ -27,6 +27,7 @@ class Learning(Section):
     normalize_states: bool
     reward_scale: Rate | Literal["returns"]
     reward_shift: float
+    lambda_return: Fraction
 
 
 class Policy(Learning):

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import yaml
 from pydantic import ValidationError
 
+from stages.common.algorithm_settings import Section
 from stages.common.files import write_text
 from stages.common.schema import Params
+from stages.common.world_model_settings import shared
 
 
 class BadParameters(SystemExit):
@@ -40,12 +42,19 @@ def check(path: Path = Path("params.yaml")) -> Params:
 
 
 def load(*keys: str) -> SimpleNamespace:
-    """The named keys of params.yaml, `section` or `section.key`, and no others; the whole file is checked first."""
+    """The named keys of params.yaml, `section` or `section.key`, and no others; the whole file is checked first.
+
+    With `budget` among them, what the named sections leave to it is filled in; without it, they keep "shared".
+    """
     params, seen = check(), SimpleNamespace()
     for key in keys:
         section, _, inner = key.partition(".")
         value = getattr(params, section)
-        setattr(seen, section, SimpleNamespace(**{inner: getattr(value, inner)}) if inner else value)
+        if "budget" in keys and isinstance(value, Section):
+            value = shared(value, params.budget)
+        if inner:
+            value = SimpleNamespace(**vars(getattr(seen, section, SimpleNamespace())), **{inner: getattr(value, inner)})
+        setattr(seen, section, value)
     return seen
 
 

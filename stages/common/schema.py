@@ -1,9 +1,14 @@
-"""What params.yaml may hold, as typed records: every key, its type and its bounds. No key has a default."""
+"""What params.yaml may hold, as typed records: every key, its type and its bounds. No key has a default.
 
+A baseline that has settings brings their record along, `Settings` in its folder's `settings.py`; their section has the
+baseline's name.
+"""
+
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, create_model, field_validator
 
 from stages.common.algorithm_settings import (
     Bc,
@@ -17,7 +22,7 @@ from stages.common.algorithm_settings import (
     Td3bc,
 )
 from stages.common.tasks import EPISODE_LIMIT, check_dataset
-from stages.common.world_model_settings import Augment, Count, Diffusion, Fidelity, Idm, Quantile, Sampler
+from stages.common.world_model_settings import Augment, Budget, Count, Diffusion, Fidelity, Idm, Quantile, Sampler
 
 STAGES = Path(__file__).resolve().parents[1]
 
@@ -71,8 +76,8 @@ def axis(check: AfterValidator):
     return Annotated[list[Annotated[str, check]], Field(min_length=1), AfterValidator(distinct)]
 
 
-class Params(Section):
-    """The whole of params.yaml."""
+class Common(Section):
+    """params.yaml without the baselines' sections."""
 
     source: Literal["local", "d4rl", "minari"]
     datasets: Names
@@ -88,6 +93,7 @@ class Params(Section):
     threads: Positive
     local: Local
     d4rl: D4rl
+    budget: Budget
     diffusion: Diffusion
     sampler: Sampler
     idm: Idm
@@ -111,3 +117,12 @@ class Params(Section):
             except ValueError as error:
                 raise ValueError(f"{name!r} {error}") from None
         return datasets
+
+
+def baselines() -> dict[str, tuple]:
+    """The baselines' own sections: name → (record, required)."""
+    names = sorted(path.parent.name for path in (STAGES / "baselines").glob("*/settings.py"))
+    return {name: (import_module(f"stages.baselines.{name}.settings").Settings, ...) for name in names}
+
+
+Params = create_model("Params", __base__=Common, __doc__="The whole of params.yaml.", **baselines())

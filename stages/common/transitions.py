@@ -9,6 +9,8 @@ from scipy.signal import lfilter
 
 from stages.common.files import write_arrays
 
+SHARED = {"real_fraction", "made"}  # fields that are about all rows
+
 
 @dataclass(frozen=True)
 class Transitions:
@@ -27,7 +29,10 @@ class Transitions:
         timeouts: (N,) bool, real data only: the episode ended here without the task ending.
         generator: (N,) int8, synthetic data only: which independently trained generator made the row, in rising order.
         step: (N,) int16, imagined windows only: the place of the row in its window, from 0.
+        lambda_return: (N,), transitions of many steps only: the λ of the return whose numbers of steps were drawn; an
+            algorithm learns from the rows of its own λ.
         real_fraction: (), synthetic data only: the share of each training batch that is to be real.
+        made: () str, synthetic data only: JSON of what it took, see `cost.made`.
     """
 
     observations: np.ndarray
@@ -39,12 +44,14 @@ class Transitions:
     timeouts: np.ndarray | None = None
     generator: np.ndarray | None = None
     step: np.ndarray | None = None
+    lambda_return: np.ndarray | None = None
     real_fraction: np.ndarray | None = None
+    made: np.ndarray | None = None
 
     def __post_init__(self):
         count = len(self.observations)
         for name, array in self.arrays().items():
-            if name != "real_fraction" and len(array) != count:
+            if name not in SHARED and len(array) != count:
                 raise ValueError(f"{name} has {len(array)} rows, observations has {count}")
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"{name} has values that are not finite")
@@ -80,8 +87,7 @@ class Transitions:
 
     def rows(self, which: np.ndarray) -> "Transitions":
         """The rows that `which`, (N,) bool, picks."""
-        shared = {"real_fraction"}
-        return replace(self, **{name: array[which] for name, array in self.arrays().items() if name not in shared})
+        return replace(self, **{name: array[which] for name, array in self.arrays().items() if name not in SHARED})
 
     def lengths(self) -> np.ndarray:
         """(episodes,) steps of each episode, real data only."""

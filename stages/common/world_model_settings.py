@@ -1,4 +1,6 @@
-"""What params.yaml says about the world model, the inverse model, and what is made and measured with them."""
+"""What params.yaml says about generators: their budget, the world model, the inverse model, and what is made and
+measured with them.
+"""
 
 from typing import Annotated, Literal
 
@@ -8,6 +10,22 @@ from stages.common.algorithm_settings import Fraction, NotNegative, Positive, Ra
 
 Count = Annotated[int, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Shared = Positive | Literal["shared"]  # a number of its own, or what `Budget` says under the same name
+
+
+class Budget(Section):
+    """What every generator may spend, so that they compare; see `shared`."""
+
+    steps: Positive
+    batch: Positive
+    transitions: Positive
+
+
+def shared(section: Section, budget: Budget) -> Section:
+    """The section and those within it, with the budget's number wherever one says "shared"."""
+    own = {key: getattr(budget, key) for key, value in section if value == "shared"}
+    inner = {key: shared(value, budget) for key, value in section if isinstance(value, Section)}
+    return section.model_copy(update=own | inner)
 
 
 class Quantile(Section):
@@ -43,7 +61,20 @@ class Ddpm(Section):
 Normalizer = Literal["gaussian", "minmax", "cdf"]
 
 
-class Diffusion(Section):
+class Trained(Section):
+    """How a generator's network is trained."""
+
+    steps: Shared
+    batch: Shared
+    learning_rate: Rate
+    schedule: Literal["constant", "cosine"]
+    ema: Probability
+    ema_every: Positive
+    compile: Literal["auto"] | bool
+    precision: Literal["auto", "float32", "bfloat16"]
+
+
+class Diffusion(Trained):
     network: Literal["mlp", "unet"]
     mlp: Mlp
     unet: Unet
@@ -53,16 +84,8 @@ class Diffusion(Section):
     target: Literal["state", "change"]
     normalizer: Normalizer
     reward_normalizer: Normalizer
-    steps: Positive
-    batch: Positive
-    learning_rate: Rate
-    schedule: Literal["constant", "cosine"]
-    ema: Probability
-    ema_every: Positive
     null_probability: Probability
     held_out: Probability
-    compile: Literal["auto"] | bool
-    precision: Literal["auto", "float32", "bfloat16"]
 
 
 class Churn(Section):
@@ -72,25 +95,28 @@ class Churn(Section):
     noise: NotNegative
 
 
-class Sampler(Section):
+class PlainSampler(Section):
     method: Literal["ddim", "ancestral", "heun", "dpm-solver"]
     steps: Positive
-    guidance: NotNegative
     temperature: NotNegative
     churn: Churn
+
+
+class Sampler(PlainSampler):
+    guidance: NotNegative
 
 
 class Idm(Section):
     head: Literal["mean", "gaussian"]
     hidden: Widths
-    steps: Positive
-    batch: Positive
+    steps: Shared
+    batch: Shared
     learning_rate: Rate
     held_out: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Augment(Section):
-    transitions: Positive
+    transitions: Shared
     batch: Positive
     starts: Literal["uniform", "return-weighted"]
     start_temperature: Rate

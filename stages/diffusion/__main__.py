@@ -12,7 +12,7 @@ from stages.common.transitions import Transitions
 from stages.diffusion.train import train
 from stages.diffusion.world_model import save
 
-READS = ("generators", "horizon", "discount", "device", "threads", "diffusion")
+READS = ("generators", "horizon", "discount", "device", "threads", "budget", "diffusion")
 
 
 def main():

@@ -99,34 +99,45 @@ NORMALIZERS = {"gaussian": Gaussian, "minmax": MinMax, "cdf": Cdf}
 
 
 class StepNormalizer(nn.Module):
-    """Of the steps of a window: a reward, perhaps whether the task ends there (0 or 1), and the state after it.
+    """Of the steps of a window: a reward, perhaps whether the task ends there (0 or 1), perhaps the action, and the
+    state after it.
 
     The terminal goes to ±1 as it is; SynthER leaves it as it is too.
+
+    Arguments:
+        states, rewards: kinds of `NORMALIZERS`; actions have that of the states.
+        actions: how many of its dimensions are the action's, 0 where a step does not hold it.
     """
 
-    def __init__(self, state: int, terminal: bool, states: str, rewards: str):
+    def __init__(self, state: int, terminal: bool, states: str, rewards: str, actions: int = 0):
         super().__init__()
         self.rewards, self.states = NORMALIZERS[rewards](1), NORMALIZERS[states](state)
-        self.split = [1, int(terminal), state]
+        self.actions = NORMALIZERS[states](actions) if actions else None
+        self.split = [1, int(terminal), actions, state]
 
     def fit(self, steps: torch.Tensor):
         """(N, D) steps of the data."""
-        rewards, _, states = steps.split(self.split, dim=-1)
+        rewards, _, actions, states = steps.split(self.split, dim=-1)
         self.rewards.fit(rewards)
         self.states.fit(states)
+        if self.actions:
+            self.actions.fit(actions)
 
     def forward(self, steps: torch.Tensor) -> torch.Tensor:
         """(…, D) → the same normalised."""
-        rewards, terminals, states = steps.split(self.split, dim=-1)
-        return torch.cat([self.rewards(rewards), 2 * terminals - 1, self.states(states)], dim=-1)
+        rewards, terminals, actions, states = steps.split(self.split, dim=-1)
+        own = [self.actions(actions)] if self.actions else []
+        return torch.cat([self.rewards(rewards), 2 * terminals - 1, *own, self.states(states)], dim=-1)
 
     def inverse(self, z: torch.Tensor) -> torch.Tensor:
-        rewards, terminals, states = z.split(self.split, dim=-1)
-        return torch.cat([self.rewards.inverse(rewards), (terminals + 1) / 2, self.states.inverse(states)], dim=-1)
+        rewards, terminals, actions, states = z.split(self.split, dim=-1)
+        own = [self.actions.inverse(actions)] if self.actions else []
+        return torch.cat(
+            [self.rewards.inverse(rewards), (terminals + 1) / 2, *own, self.states.inverse(states)], dim=-1
+        )
 
     def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The range of the normalised data, (D,) each."""
-        one = self.rewards.low.new_ones(self.split[1])
-        return torch.cat([self.rewards.low, -one, self.states.low]), torch.cat(
-            [self.rewards.high, one, self.states.high]
-        )
+        one, middle = self.rewards.low.new_ones(self.split[1]), [self.actions] if self.actions else []
+        lows, highs = ([getattr(part, end) for part in (*middle, self.states)] for end in ("low", "high"))
+        return torch.cat([self.rewards.low, -one, *lows]), torch.cat([self.rewards.high, one, *highs])

@@ -73,4 +73,10 @@ def dpm_solver(denoise, x: torch.Tensor, sigmas: torch.Tensor, noise=None, churn
     return x
 
 
+def evaluations(sampler) -> int:
+    """How many times the network is evaluated for one sample of a world model, or of a plain model without guidance."""
+    own = 2 * sampler.steps - 1 if sampler.method == "heun" else sampler.steps
+    return own * (1 if getattr(sampler, "guidance", 1) == 1 else 2)
+
+
 SAMPLERS = {"ddim": ddim, "ancestral": ancestral, "heun": heun, "dpm-solver": dpm_solver}

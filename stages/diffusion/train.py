@@ -2,6 +2,7 @@
 
 import math
 import sys
+from functools import partial
 
 import torch
 
@@ -9,7 +10,7 @@ from stages.common.checkpoint import Checkpoint
 from stages.common.progress import progress
 from stages.common.rng import numpy_stream, seed_of, torch_stream
 from stages.common.transitions import Transitions
-from stages.diffusion.training import Draws, Training
+from stages.diffusion.training import Draws, Training, windows_loss
 from stages.diffusion.windows import Windows
 from stages.diffusion.world_model import WorldModel
 
@@ -25,6 +26,7 @@ def train(
     params,
     device: torch.device,
     checkpoint: Checkpoint | None = None,
+    joint: bool = False,
 ) -> tuple[WorldModel, dict]:
     """The world model of that generator: the moving average of its weights at the end, whatever the validation says.
 
@@ -32,6 +34,7 @@ def train(
         task: of the data set, for its return scale and its rule for terminals.
         params: has `horizon`, `discount` and `diffusion`.
         checkpoint: where training goes on, if it is there, and is saved; the caller discards it.
+        joint: whether it imagines actions too; the random streams have that name then.
 
     Returns:
         the model, and {"training_loss", "parameters", "validation_loss" (of the last average, on windows of held-out
@@ -40,20 +43,24 @@ def train(
     Raises:
         SystemExit: where a loss is not finite.
     """
-    config, what = params.diffusion, f"diffusion {dataset} {generator}"
+    config, name = params.diffusion, "joint" if joint else "diffusion"
+    what = f"{name} {dataset} {generator}"
     terminal = task.healthy is None and bool((data.discounts == 0).any())
-    windows = Windows(data, params.horizon, params.discount, task.return_scale, terminal, device)
-    torch.manual_seed(seed_of("diffusion", dataset, generator, "weights"))
+    windows = Windows(data, params.horizon, params.discount, task.return_scale, terminal, device, joint)
+    torch.manual_seed(seed_of(name, dataset, generator, "weights"))
     sizes = data.observations.shape[1], data.actions.shape[1], params.horizon, terminal
-    model = WorldModel(*sizes, config).to(device)
+    model = WorldModel(*sizes, config, joint).to(device)
     model.fit(windows.states, windows.steps)
 
     held_out = data.held_out(config.held_out, numpy_stream("diffusion", dataset, "held out"))
-    rows = torch.from_numpy((~held_out).nonzero()[0]).to(device)
-    training = Training(model, windows, rows, torch_stream("diffusion", dataset, generator, device=device))
-    unseen = Draws(torch.from_numpy(held_out.nonzero()[0]).to(device), VALIDATION_WINDOWS, (params.horizon, model.step))
+    seen, unseen = (torch.from_numpy(rows.nonzero()[0]).to(device) for rows in (~held_out, held_out))
+    shape = params.horizon, model.step
+    draws, unseen = Draws(seen, config.batch, shape), Draws(unseen, VALIDATION_WINDOWS, shape)
     if held_out.any():
-        unseen(torch_stream("diffusion", dataset, "validation", device=device))
+        unseen(torch_stream(name, dataset, "validation", device=device))
+    loss = partial(windows_loss, model, windows)
+    stream = torch_stream(name, dataset, generator, device=device)
+    training = Training(model.network, partial(loss, hidden=config.null_probability), draws, config, stream)
     curve = []
     if checkpoint and (saved := checkpoint.load(f"generator-{generator}")):
         training.restore(saved["training"])
@@ -66,7 +73,7 @@ def train(
         if training.done in marks:
             losses = {"training": training.training_loss()}
             if held_out.any():
-                losses["validation"] = training.validate(unseen)
+                losses["validation"] = training.validate(partial(loss, unseen, hidden=0.0))
             if not all(math.isfinite(loss) for loss in losses.values()):
                 raise SystemExit(f"{what}: the loss is not finite at step {training.done}: {losses}")
             curve.append({"step": training.done, **losses})

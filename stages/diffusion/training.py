@@ -1,4 +1,4 @@
-"""A world model under way: its random numbers, its loss, and the update that improves it."""
+"""A denoiser under way: its random numbers, a world model's loss, and the update that improves any denoiser."""
 
 import math
 
@@ -19,12 +19,15 @@ def learning_rate(step: int, steps: int, schedule: str) -> float:
 class Draws:
     """The random numbers of one update, in tensors that stay where they are, so that a captured update can read them.
 
+    Arguments:
+        rows: of the data, that may be drawn; count: B, of a batch; shape: of one clean sample.
+
     Attributes:
-        starts: (B,) of the windows, among `rows`; known: (B,) 0 where the return-to-go is hidden.
+        starts: (B,) among `rows`; hide: (B,) uniform, small where the return-to-go is hidden.
         normal, uniform, noise: see `WorldModel.loss`.
     """
 
-    def __init__(self, rows: torch.Tensor, count: int, shape: tuple[int, int]):
+    def __init__(self, rows: torch.Tensor, count: int, shape: tuple[int, ...]):
         self.rows, device = rows, rows.device
         self.starts = torch.zeros(count, dtype=torch.long, device=device)
         self.hide, self.normal, self.uniform = (torch.zeros(count, device=device) for _ in range(3))
@@ -51,30 +54,38 @@ def windows_loss(model: WorldModel, windows: Windows, draws: Draws, hidden: floa
 
 
 class Training:
-    """A world model under way; calling it makes one update.
+    """A denoiser under way; calling it makes one update.
 
     On CUDA the network computes in bfloat16, its weights and everything around it stay in float32, and the update is a
     captured graph.
+
+    Arguments:
+        network: what learns.
+        loss: () tensor of what `draws` holds.
+        config: a `Trained` section.
+        stream: what the draws come from.
+        adam: other options of torch's Adam.
     """
 
-    def __init__(self, model: WorldModel, windows: Windows, rows: torch.Tensor, stream: torch.Generator):
-        self.model, self.windows, self.stream, config = model, windows, stream, model.config
-        self.config, cuda = config, rows.device.type == "cuda"
-        self.draws = Draws(rows, config.batch, (windows.horizon, model.step))
-        self.rate = torch.tensor(config.learning_rate, device=rows.device)
-        self.weights = list(model.network.parameters())
+    def __init__(self, network, loss, draws: Draws, config, stream: torch.Generator, **adam):
+        self.draws, self.config, self.stream = draws, config, stream
+        device = draws.rows.device
+        cuda = device.type == "cuda"
+        self.rate = torch.tensor(config.learning_rate, device=device)
+        self.weights = list(network.parameters())
         self.average = [weight.detach().clone() for weight in self.weights]
-        self.optimizer = torch.optim.Adam(self.weights, lr=self.rate, fused=True)
+        self.optimizer = torch.optim.Adam(self.weights, lr=self.rate, fused=True, **adam)
         self.optimizer.param_groups[0]["capturable"] = cuda
         self.precise = config.precision == "float32" or (config.precision == "auto" and not cuda)
         compiled = cuda if config.compile == "auto" else config.compile
-        self.loss = torch.compile(self.own_loss) if compiled else self.own_loss
+        self.own_loss = loss
+        self.loss = torch.compile(self.cast_loss) if compiled else self.cast_loss
         self.update = Captured(self.descend, graph if cuda else None)
-        self.recent, self.done = torch.zeros((), device=rows.device), 0
+        self.recent, self.done = torch.zeros((), device=device), 0
 
-    def own_loss(self):
+    def cast_loss(self):
         with torch.autocast(self.rate.device.type, torch.bfloat16, enabled=not self.precise):
-            return windows_loss(self.model, self.windows, self.draws, self.config.null_probability)
+            return self.own_loss(self.draws)
 
     def descend(self):
         loss = self.loss()
@@ -94,12 +105,12 @@ class Training:
                 torch._foreach_lerp_(self.average, self.weights, 1 - self.config.ema)
 
     @torch.no_grad()
-    def validate(self, draws: Draws) -> float:
-        """The loss of the averaged weights on the windows drawn."""
+    def validate(self, loss) -> float:
+        """What `loss()` is with the averaged weights."""
         self.swap()
-        loss = windows_loss(self.model, self.windows, draws, 0.0).item()
+        found = loss().item()
         self.swap()
-        return loss
+        return found
 
     def training_loss(self) -> float:
         """A moving average over the latest updates."""

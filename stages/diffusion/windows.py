@@ -19,12 +19,22 @@ class Windows:
 
     Arguments:
         terminal: whether a step says that the task ended there, for environments whose own rule is not known.
+        joint: whether a step holds its action, too.
 
     Attributes:
         states: (N, S); actions: (N, A); returns: (N,): the conditions, return-to-go over the task's scale.
     """
 
-    def __init__(self, data: Transitions, horizon: int, discount: float, return_scale: float, terminal: bool, device):
+    def __init__(
+        self,
+        data: Transitions,
+        horizon: int,
+        discount: float,
+        return_scale: float,
+        terminal: bool,
+        device,
+        joint: bool = False,
+    ):
         left = steps_left(data.episode)
         if horizon > left.max():
             raise SystemExit(
@@ -37,13 +47,14 @@ class Windows:
         self.returns = torch.from_numpy(returns.astype(np.float32)).to(device)
         self.left = torch.from_numpy(left).to(device)
         ended = [(data.discounts == 0)[:, None].astype(np.float32)] if terminal else []
-        steps = np.concatenate([data.rewards[:, None], *ended, data.next_observations], axis=1)
+        actions = [data.actions] if joint else []
+        steps = np.concatenate([data.rewards[:, None], *ended, *actions, data.next_observations], axis=1)
         self.steps = torch.from_numpy(steps).to(device)  # (N, D)
         self.offsets = torch.arange(horizon, device=device)
 
     def __call__(self, starts: torch.Tensor):
-        """(B,) starts → steps (B, H, D), each a reward, perhaps a terminal, and the state after it; and which of them
-        exist, (B, H) bool.
+        """(B,) starts → steps (B, H, D), each a reward, perhaps a terminal and the action, and the state after it; and
+        which of them exist, (B, H) bool.
 
         Beyond an episode's end the last step is repeated, and marked as not existing.
         """

@@ -37,34 +37,37 @@ class Condition:
 
 @dataclass(frozen=True)
 class Imagined:
-    """Windows in the data's units: rewards (B, H), next states (B, H, S), and whether the task ends there, (B, H) bool
-    or None where the model has no such channel.
+    """Windows in the data's units: rewards (B, H) and next states (B, H, S); whether the task ends there, (B, H) bool,
+    and the actions, (B, H, A) within [-1, 1], None where the model has no such channel.
     """
 
     rewards: torch.Tensor
     states: torch.Tensor
     terminals: torch.Tensor | None
+    actions: torch.Tensor | None
 
 
 class WorldModel(nn.Module):
-    """A denoiser of windows (B, H, D): at each step a reward, perhaps whether the task ends, and the state after it.
+    """A denoiser of windows (B, H, D): at each step a reward, perhaps whether the task ends, perhaps the action, and
+    the state after it.
 
     With `target: change` the network sees how the state changed in that step instead. A step changes a state by little,
     so an error of the same share of what is imagined is a smaller error of the state, and what the action did is more
     of it. Dynamics models have long done so (Nagabandi et al. 2018, arXiv 1708.02596, eq. 1); DWM does not.
 
     Arguments:
-        terminal: whether the windows have that channel.
+        terminal, joint: whether the windows hold whether the task ends, and actions. DAWM's hold no actions; the
+            baseline `joint` is the ablation that has them imagined too.
     """
 
-    def __init__(self, state: int, action: int, horizon: int, terminal: bool, config: Diffusion):
+    def __init__(self, state: int, action: int, horizon: int, terminal: bool, config: Diffusion, joint: bool = False):
         super().__init__()
-        self.sizes = {"state": state, "action": action, "horizon": horizon, "terminal": terminal}
-        self.step = 1 + terminal + state
+        self.sizes = {"state": state, "action": action, "horizon": horizon, "terminal": terminal, "joint": joint}
+        self.step = 1 + terminal + joint * action + state
         self.config = config
         self.process = process(config)
         self.states = NORMALIZERS[config.normalizer](state)
-        self.normalizer = StepNormalizer(state, terminal, config.normalizer, config.reward_normalizer)
+        self.normalizer = StepNormalizer(state, terminal, config.normalizer, config.reward_normalizer, joint * action)
         kind, size = (MlpDenoiser, config.mlp) if config.network == "mlp" else (UnetDenoiser, config.unet)
         self.network = kind(horizon, self.step, state, action, size)
 
@@ -134,8 +137,9 @@ class WorldModel(nn.Module):
         run = partial(SAMPLERS[sampler.method], noise=noise, churn=sampler.churn)
         z = run(guided(denoise, sampler.guidance), sigmas[0] * noise(), sigmas)
         steps = self.absolute(self.normalizer.inverse(z), states)
-        rewards, terminals, following = steps.split(self.normalizer.split, dim=-1)
-        return Imagined(rewards[..., 0], following, terminals[..., 0] > 0.5 if self.sizes["terminal"] else None)
+        rewards, terminals, own, following = steps.split(self.normalizer.split, dim=-1)
+        ends = terminals[..., 0] > 0.5 if self.sizes["terminal"] else None
+        return Imagined(rewards[..., 0], following, ends, own.clamp(-1, 1) if self.sizes["joint"] else None)
 
 
 def save(models: list[WorldModel], path: Path | str):

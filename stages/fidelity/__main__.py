@@ -1,10 +1,12 @@
 """Measures how true one method's transitions are: writes results/D/fidelity-M.json. Method `real` gives the floor."""
 
 import argparse
+import json
 
 import numpy as np
 import torch
 
+from stages.common.cost import digest
 from stages.common.files import write_json
 from stages.common.params import load
 from stages.common.rng import numpy_stream
@@ -48,6 +50,13 @@ def action_errors(data: Transitions, inverses: list[idm.InverseDynamics], device
     }
 
 
+def cost(data: Transitions, path: str) -> dict | None:
+    """What the transitions in that file took, see `cost.made`; with their number, and the file's md5 as "sampled"."""
+    if data.made is None:
+        return None
+    return {**json.loads(str(data.made)), "sampled": digest(path), "transitions": len(data)}
+
+
 def fidelity(data: Transitions, real: Transitions, task: Task, inverses, params, dataset: str, method: str, device):
     """The record of one method; entries that cannot be had are None.
 
@@ -82,9 +91,11 @@ def main():
     params = load(*READS)
     device = setup(params.device, params.threads)
     real = Transitions.load(f"data/{given.dataset}/real.npz")
-    data = real if given.method == "real" else Transitions.load(f"data/{given.dataset}/{given.method}.npz")
+    path = f"data/{given.dataset}/{given.method}.npz"
+    data = real if given.method == "real" else Transitions.load(path)
     inverses = idm.load(f"models/{given.dataset}/idm.safetensors", device)
     record = fidelity(data, real, Task.load(given.dataset), inverses, params, given.dataset, given.method, device)
+    record = {**record, "cost": cost(data, path)}
     write_json(f"results/{given.dataset}/fidelity-{given.method}.json", record, digits=6)
 
 

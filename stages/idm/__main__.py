@@ -10,7 +10,7 @@ from stages.common.transitions import Transitions
 from stages.idm.model import save
 from stages.idm.train import train
 
-READS = ("generators", "device", "threads", "idm")
+READS = ("generators", "device", "threads", "budget", "idm")
 
 
 def main():

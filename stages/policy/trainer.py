@@ -4,6 +4,7 @@ import math
 import sys
 from importlib import import_module
 
+import numpy as np
 import torch
 
 from stages.common.capture import graph
@@ -20,10 +21,29 @@ def snapshot_steps(steps: int, every: int) -> list[int]:
     return sorted({*range(every, steps, every), steps})
 
 
+def of_lambda(synthetic: Transitions, wanted: float, names: tuple) -> Transitions:
+    """Of transitions that were made for several λ-returns, those of the algorithm's own; of others, all.
+
+    Raises:
+        SystemExit: where there are none of that λ, naming the cell.
+    """
+    if synthetic.lambda_return is None:
+        return synthetic
+    fitting = synthetic.lambda_return == np.float32(wanted)
+    if not fitting.any():
+        had = ", ".join(f"{x:g}" for x in np.unique(synthetic.lambda_return))
+        raise SystemExit(
+            f"policy {' '.join(names)}: lambda_return = {wanted:g}, the method was made for {had}; see its section of"
+            " params.yaml"
+        )
+    return synthetic.rows(fitting)
+
+
 def begin(real: Transitions, synthetic: Transitions | None, names: tuple, settings, seeds: int, device) -> Updates:
     """The updates of one cell, before the first of them. `names` are (dataset, method, algorithm)."""
     module = import_module(f"stages.algorithms.{names[2]}")
     chosen = module.select(real, settings) if hasattr(module, "select") else real
+    synthetic = synthetic and of_lambda(synthetic, settings.lambda_return, names)
     batches = Batches(real, chosen, synthetic, seeds, settings, module.Learner.next_actions, device)
     weights = [torch_stream(*names, seed, "weights") for seed in range(seeds)]
     learner = module.Learner(*batches.sizes, weights, settings, device)

@@ -2,5 +2,5 @@
 
 In: `results/<dataset>/*.json`, gathered by `collect.py`, and the whole of params.yaml. Out: `scores.csv`, `curves.csv`
 and `summary.json` in `results/`; tables, figures and `index.html` in `reports/`. Read `statistics.py` first, then
-`scores.py`.
+`scores.py`. `published_scores.csv` holds others' numbers, shown beside those measured on D4RL's own files.
 """

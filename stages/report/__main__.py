@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stages.common.files import write_json, write_text
 from stages.common.params import check
-from stages.report import fidelity, fidelity_figures
+from stages.report import costs, fidelity, fidelity_figures, published
 from stages.report.figures import learning_curves, score_bars
 from stages.report.notes import notes
 from stages.report.page import render
@@ -33,6 +33,11 @@ def main():
     score_bars(episodes, scores, reports / "figures/scores.png")
     learning_curves(curves, scores, reports / "figures/learning_curves.png")
     write_text(reports / "tables/fidelity.md", fidelity.markdown(scores))
+    for name, part, rows in (("published", published, published.shown(scores)), ("costs", costs, costs.groups(scores))):
+        if rows:
+            write_text(reports / f"tables/{name}.md", part.markdown(scores))
+        else:  # an earlier grid's would be taken for this one's
+            (reports / f"tables/{name}.md").unlink(missing_ok=True)
     drawn = {
         name: draw(scores, reports / f"figures/{name}.png")
         for name, draw in (("fidelity", fidelity_figures.errors), ("steering", fidelity_figures.steering))

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from stages.common.algorithm_settings import fits
 from stages.common.schema import Params, shelf
-from stages.report import fidelity
+from stages.report import costs, fidelity, published
 from stages.report.notes import headline, points, source, subject, verdict
 from stages.report.page_figures import data_sections, fidelity_figures, figures, intervals
 from stages.report.scores import AVERAGE, Scores
@@ -126,6 +126,12 @@ def render(scores: Scores, params: Params, notes: list[str], folder: Path, drawn
         points=sentence(points(scores)),
         confidence=percent(scores.confidence),
         intervals=intervals(scores),
+        cost_columns=costs.COLUMNS,
+        cost_groups=costs.groups(scores),
+        cost_notes=costs.notes(scores),
+        published_columns=published.columns(scores),
+        published_groups=published.groups(scores),
+        published_notes=published.notes(scores),
         figures=figures(scores, folder),
         fidelity_columns=fidelity.COLUMNS,
         fidelity_groups=fidelity.groups(scores),

@@ -1,0 +1,115 @@
+"""Published scores beside measured ones: the rows of `published_scores.csv`, for runs on D4RL's own files alone.
+
+A column holds one source's numbers under one protocol, so that no row of the table mixes two.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.report.scores import Scores
+from stages.report.words import label, number, sentence, spread
+
+OURS = {"bc-10": "bc10"}  # algorithms that the file names otherwise
+MEASURED = "measured"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of published_scores.csv; `algorithm` is empty where a method has none, `std` None where none is given."""
+
+    dataset: str
+    method: str
+    algorithm: str
+    mean: float
+    std: float | None
+    protocol: str
+    source: str
+
+    @property
+    def column(self) -> tuple[str, str]:
+        return self.protocol, self.source
+
+
+def read() -> list[Row]:
+    """All published scores, algorithms named as they are here."""
+    with Path(__file__).with_name("published_scores.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        Row(
+            dataset=row["dataset"],
+            method=row["method"],
+            algorithm=OURS.get(row["algorithm"], row["algorithm"]),
+            mean=float(row["mean"]),
+            std=float(row["std"]) if row["std"] else None,
+            protocol=row["protocol"],
+            source=row["source"],
+        )
+        for row in rows
+    ]
+
+
+def shown(scores: Scores) -> list[Row]:
+    """For each data set the grid's cells, then methods without an algorithm; none where the data are not D4RL's."""
+    published, found = read(), []
+    for dataset, content in scores.collected.items():
+        if content["data"]["source"] != "d4rl":  # the same name may stand for other data
+            continue
+        rows = [row for row in published if row.dataset == dataset]
+        cells = [(method, algorithm) for method in scores.methods for algorithm in scores.algorithms]
+        found += [row for cell in cells for row in rows if (row.method, row.algorithm) == cell]
+        found += [row for row in rows if not row.algorithm]
+    return found
+
+
+def marks(rows: list[Row]) -> dict[tuple[str, str], str]:
+    """(protocol, source) → the short mark that heads its column, in order of first appearance."""
+    return {column: f"[{k}]" for k, column in enumerate(dict.fromkeys(row.column for row in rows), 1)}
+
+
+def columns(scores: Scores) -> list[str]:
+    """The headings right of the method's name."""
+    return [MEASURED, *marks(shown(scores)).values()]
+
+
+def text(found) -> str:
+    """Mean and spread of an estimate or of a published row."""
+    return f"{number(found.mean)} {spread(found)}".strip()
+
+
+def groups(scores: Scores) -> list[dict]:
+    """[{dataset, rows: [{method, cells}]}], texts in the order of `columns`."""
+    rows, tables = shown(scores), {}
+    for row in rows:
+        names = row.method, row.algorithm
+        cell = scores.cells.get((row.dataset, *names))
+        blank = {MEASURED: text(cell) if cell else "–", **dict.fromkeys(marks(rows), "–")}
+        tables.setdefault(row.dataset, {}).setdefault(names, blank)[row.column] = text(row)
+    return [
+        {
+            "dataset": dataset,
+            "rows": [
+                {"method": sentence(" × ".join(label(name) for name in names if name)), "cells": list(cells.values())}
+                for names, cells in lines.items()
+            ],
+        }
+        for dataset, lines in tables.items()
+    ]
+
+
+def notes(scores: Scores) -> list[str]:
+    """What each mark stands for, and what the columns cannot say."""
+    return [
+        *(f"{mark} {source}: {protocol}." for (protocol, source), mark in marks(shown(scores)).items()),
+        f"{sentence(MEASURED)}: this run's normalised score, as in the table of scores; the last checkpoint.",
+        "Protocols differ from column to column: a “best over …” figure is not comparable with a last checkpoint's.",
+        "±: as each source gives it, where it gives one. –: not measured here, or not known from that source.",
+    ]
+
+
+def markdown(scores: Scores) -> str:
+    headings = columns(scores)
+    lines = [f"| data set | method | {' | '.join(headings)} |", f"|:--|:--|{'--:|' * len(headings)}"]
+    for group in groups(scores):
+        lines += [f"| {group['dataset']} | {row['method']} | {' | '.join(row['cells'])} |" for row in group["rows"]]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(scores))]) + "\n"
