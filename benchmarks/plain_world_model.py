@@ -1,14 +1,13 @@
 """The usual way to train a denoiser and the usual way to sample one, to measure ours against."""
 
 import copy
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from stages.diffusion.process import Edm
-from stages.diffusion.samplers import heun
+from stages.baselines.synther.model import SynthEr
+from stages.common.params import check
 
 
 class PlainLoop:
@@ -43,43 +42,14 @@ class PlainLoop:
             loss.item()
 
 
-class SynthErNetwork(nn.Module):
-    """SynthER's denoiser (Lu et al. 2023, arXiv 2303.06614): six residual blocks of 2048 units."""
-
-    def __init__(self, dimensions: int, width: int = 2048, blocks: int = 6, embedding: int = 128):
-        super().__init__()
-        self.enter, self.level = nn.Linear(dimensions, embedding), nn.Linear(16, embedding)
-        self.widen = nn.Linear(embedding, width)
-        self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
-        self.leave = nn.Linear(width, dimensions)
-
-    def forward(self, x, level, condition):
-        hidden = self.widen(self.enter(x) + self.level(level[:, None].expand(-1, 16)))
-        for block in self.blocks:
-            hidden = hidden + block(torch.relu(hidden))
-        return self.leave(hidden)
-
-
 def synther_sampler(state: int, action: int, batch: int, device):
-    """A function that samples `count` batches of transitions as SynthER does: 128 stochastic Heun steps."""
-    dimensions = 2 * state + action + 2
-    network = SynthErNetwork(dimensions).to(device)
-    process = Edm(SimpleNamespace(sigma_min=0.002, sigma_max=80.0, sigma_data=1.0, rho=7.0))
-    churn = SimpleNamespace(amount=80.0, low=0.05, high=50.0, noise=1.003)
+    """A function that samples `count` batches of transitions with SynthER's own network and sampler, untrained."""
+    settings = check(Path("presets/paper.yaml")).synther
+    model = SynthEr(state, action, settings.denoiser).to(device).eval()
+    stream = torch.Generator(device).manual_seed(0)
 
-    def noise():
-        return torch.randn(batch, dimensions, device=device)
-
-    @torch.no_grad()
     def run(count: int):
         for _ in range(count):
-            sigmas = process.sigmas(128, device)
-            heun(
-                lambda x, sigma: process.denoise(network, x, sigma.expand(len(x)), None),
-                sigmas[0] * noise(),
-                sigmas,
-                noise,
-                churn,
-            )
+            model.sample(batch, settings.sampler, stream)
 
     return run

@@ -17,6 +17,7 @@ from stages.augment.generate import imagined
 from stages.common.tasks import always_healthy
 from stages.common.transitions import Transitions
 from stages.common.world_model_settings import shared
+from stages.diffusion.samplers import evaluations
 from stages.diffusion.training import Draws, Training, windows_loss
 from stages.diffusion.windows import Windows
 from stages.diffusion.world_model import WorldModel
@@ -100,8 +101,7 @@ def table(params, device, given):
     runs["DAWM"] = sampling(params, real, model, device, kept)
     speeds = measured(runs, 1)
     kept["SynthER"], kept["DAWM"] = SYNTHER_BATCH, kept.pop("kept")
-    guided = 1 + (params.sampler.guidance not in (0, 1))
-    passes = {"SynthER": 255, "DAWM": params.sampler.steps * guided / params.horizon}
+    passes = {"SynthER": 255, "DAWM": evaluations(params.sampler) / params.horizon}
     for name, values in speeds.items():
         rates = [value * kept[name] for value in values]
         ratio = median(

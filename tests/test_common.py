@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stages.common.files import atomic, write_json
-from stages.common.params import BadParameters, check
+from stages.common.params import BadParameters, check, load
 from stages.common.progress import progress
 from stages.common.rng import numpy_stream, seed_of, torch_stream
 from stages.common.torch_setup import setup
@@ -60,6 +60,20 @@ def test_cuda_is_not_silently_replaced():
     assert setup("cpu", 1) == torch.device("cpu")
 
 
+def test_the_budget_fills_what_a_section_leaves_to_it_and_nothing_else(tmp_path, monkeypatch):
+    content = (ROOT / "params.yaml").read_text().replace("  transitions: shared", "  transitions: 77", 1)
+    (tmp_path / "params.yaml").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    seen = load("budget", "idm", "augment", "synther", "dwm")
+    assert (seen.idm.steps, seen.idm.batch) == (seen.budget.steps, seen.budget.batch)
+    assert seen.augment.transitions == 77
+    assert (seen.synther.transitions, seen.synther.denoiser.steps) == (seen.budget.transitions, seen.budget.steps)
+    part = load("budget", "synther.denoiser", "augment.margin", "augment.max_drop")
+    assert part.synther.denoiser == seen.synther.denoiser
+    assert vars(part.augment).keys() == {"margin", "max_drop"}
+    assert load("idm").idm.steps == "shared"  # a stage that does not declare the budget cannot see it
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
@@ -71,8 +85,14 @@ def test_cuda_is_not_silently_replaced():
             "source: d4rl ",
             "'hopper-medium-replay' is not known; allowed with source d4rl",
         ),
-        ("- dawm\n", "- real\n", "methods = ['real', 'real']: names one thing twice"),
+        ("- dawm\n- synther\n", "- real\n", "methods = ['real', 'real']: names one thing twice"),
         ("seeds: 5 ", "seeds: [ ", "not YAML: "),
+        (
+            "  transitions: shared",
+            "  transitions: 0.5",
+            "augment.transitions = 0.5: should be a whole number above 0, or",
+        ),
+        ("  futures: 4 ", "  futures: 0 ", "dwm.futures = 0: "),  # a baseline's own record is checked, too
     ],
 )
 def test_bad_parameters_are_told_by_key_and_value(tmp_path, old, new, line):

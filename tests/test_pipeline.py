@@ -73,7 +73,7 @@ def reads(command: str) -> set[str]:
 
 
 def test_every_stage_declares_the_code_that_it_runs():
-    assert len(STAGES) >= 19
+    assert len(STAGES) >= 30
     undeclared = {
         (stage.addressing, str(file.relative_to(ROOT)))
         for stage in STAGES
@@ -103,11 +103,13 @@ def test_code_sees_only_the_parameters_that_its_stage_declares():
 
 
 def test_rooms_import_downwards_only():
-    rooms = ["common", "data", "diffusion", "idm", "augment", "policy", "algorithms", "evaluate", "fidelity", "report"]
+    rooms = ["common", "data", "diffusion", "idm", "augment", "policy", "algorithms", "evaluate", "fidelity"]
+    rooms += ["baselines", "report"]
     for number, room in enumerate(rooms):
         for file in (ROOT / "stages" / room).rglob("*.py"):
-            for found in re.findall(r"^\s*(?:from|import) stages\.(\w+)", file.read_text(), re.MULTILINE):
+            for found, inner in re.findall(r"^\s*(?:from|import) stages\.(\w+)(?:\.(\w+))?", file.read_text(), re.M):
                 assert rooms.index(found) <= number, f"{file} imports {found}"
+                assert room != "baselines" or found != "baselines" or inner == file.parent.name, f"{file}: {inner}"
 
 
 @pytest.mark.parametrize("path", ["params.yaml", "presets/paper.yaml"])
@@ -159,8 +161,15 @@ def restore(project: Path):
     run(project, "dvc", "checkout", "-q")
 
 
+def selected(folder: Path) -> set[str]:
+    """The stages that the grid needs: the top level's, and a baseline's only where its method is in the grid."""
+    methods = yaml.safe_load((folder / "params.yaml").read_text())["methods"]
+    stages = {stage.name: Path(stage.path_in_repo) for stage in Repo(str(folder)).index.stages}
+    return {name for name, file in stages.items() if file == Path("dvc.yaml") or file.parent.name in methods}
+
+
 def executed(done: subprocess.CompletedProcess) -> set[str]:
-    return set(re.findall(r"Running stage '([^']+)'", done.stdout))
+    return set(re.findall(r"Running stage '(?:\S+/dvc\.yaml:)?([^']+)'", done.stdout))
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +183,7 @@ def project(tmp_path_factory, tiny_params) -> Path:
             shutil.copy(ROOT / name, folder / name)
     (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params, sort_keys=False))
     run(folder, "git", "init", "-q")
-    done = run(folder, "dvc", "repro")
-    assert len(executed(done)) == len(STAGES)
+    assert executed(run(folder, "dvc", "repro")) == selected(folder)
     run(folder, "git", "add", "-A")
     run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "tiny, with its results")
     return folder
@@ -206,11 +214,13 @@ def test_a_fresh_run_gives_the_same_bytes(project, tmp_path):
     (clone / "dvc.lock").unlink()  # with it, cells whose policies come out alike would keep the recorded scores
     for folder in ("results", "reports"):
         shutil.rmtree(clone / folder)
-    done = run(clone, "dvc", "repro")
-    assert len(executed(done)) == len(STAGES)
+    assert executed(run(clone, "dvc", "repro")) == selected(clone)
     after = digest(clone)
     assert before.keys() == after.keys()
-    assert not [name for name in before if before[name] != after[name]]
+    assert {name for name in before if before[name] != after[name]} <= {"reports/tables/costs.md", "reports/index.html"}
+    cells = re.compile(rb'(<td class="seconds">)[^<]*')  # how long it took differs, and nothing else
+    pages = [cells.sub(rb"\1", content["reports/index.html"]) for content in (before, after)]
+    assert pages[0] == pages[1]
 
 
 def test_another_horizon_retrains_what_depends_on_it_and_no_real_cell(project):
@@ -244,6 +254,10 @@ def test_another_horizon_retrains_what_depends_on_it_and_no_real_cell(project):
         ("horizon=1001", "params.yaml: horizon = 1001: "),
         ("real_fraction=1.5", "params.yaml: real_fraction = 1.5: "),
         ("policy.steps=-1", "params.yaml: policy.steps = -1: "),
+        (
+            "synther.denoiser.steps=many",
+            "params.yaml: synther.denoiser.steps = 'many': should be a whole number above 0, or ",
+        ),
         (
             "datasets=[hopper-easy]",
             "params.yaml: datasets = ['hopper-easy']: 'hopper-easy' is not known; allowed ",
@@ -305,6 +319,57 @@ def test_an_ablation_runs_values_elsewhere_resumes_and_leaves_the_workspace_alon
     shutil.rmtree(project / "reports/ablations")
     assert digest(project) == before
     assert run(project, "git", "status", "--porcelain").stdout == status
+    restore(project)
+
+
+METHODS = ("real", "dawm", "dwm", "joint", "onestep", "synther", "copy", "oracle", "shuffled")
+
+
+def test_all_baselines_and_controls_go_all_the_way(project):
+    settings = ("-S", f"methods=[{','.join(METHODS)}]", "-S", "algorithms=[iql]")
+    ran = executed(run(project, "dvc", "exp", "run", *settings))
+    assert ran >= {name for name in selected(project) if name.startswith(METHODS[2:])}
+    assert not ran & {"data@hopper-medium-replay", "diffusion@hopper-medium-replay", "augment@hopper-medium-replay"}
+    records = {
+        method: json.loads((project / f"results/hopper-medium-replay/fidelity-{method}.json").read_text())
+        for method in METHODS
+    }
+    physics = {method: record["physics"] for method, record in records.items()}
+    errors = {method: found and found["overall"]["median"] for method, found in physics.items()}
+    assert errors["dwm"] is None  # the simulator takes single steps
+    assert max(errors["copy"], errors["oracle"]) < 1e-6 < min(errors[name] for name in ("dawm", "joint", "synther"))
+    costs = {method: record["cost"] for method, record in records.items()}
+    assert costs["real"] is None
+    assert {name: cost["transitions"] for name, cost in costs.items() if cost and name not in ("dwm", "oracle")} == (
+        dict.fromkeys(("dawm", "joint", "onestep", "synther", "copy", "shuffled"), 500)
+    )
+    assert costs["dwm"]["counts"]["windows"] == 4 * 2000
+    assert costs["dwm"]["trained"] == costs["dawm"]["trained"][:1]
+    assert costs["oracle"]["source"] == costs["shuffled"]["source"] == costs["dawm"]["sampled"]
+    table = (project / "reports/tables/costs.md").read_text()
+    assert len(table.partition("\n\n")[0].splitlines()) == 2 + len(METHODS) - 1
+    assert "| – |" not in table  # every time was seen
+    page = (project / "reports/index.html").read_text()
+    assert all(word in page for word in ("SynthER", "DWM", "Joint diffusion", "One-step model", "Oracle (control)"))
+    restore(project)
+
+
+def test_a_baseline_is_added_by_a_folder_and_its_name(project):
+    """The example of stages/baselines/README.md, as it stands there."""
+    text = (ROOT / "stages/baselines/README.md").read_text()
+    files = re.findall(r"```(?:python|yaml)\n(.*?)```", text, re.DOTALL)
+    folder = project / "stages/baselines/noisy"
+    folder.mkdir()
+    for name, content in zip(("__init__.py", "__main__.py", "dvc.yaml"), files, strict=True):
+        (folder / name).write_text(content)
+    done = run(project, "dvc", "exp", "run", "-S", "methods=[real,noisy]", "-S", "algorithms=[bc]")
+    dataset = "hopper-medium-replay"
+    own = {f"{stage}@{dataset}-noisy-bc" for stage in ("policy", "evaluate")} | {f"fidelity@{dataset}-noisy"}
+    assert executed(done) == {"check", f"noisy@{dataset}", *own, f"collect@{dataset}", "report"}
+    record = json.loads((project / f"results/{dataset}/fidelity-noisy.json").read_text())
+    assert 0.05 < record["physics"]["overall"]["median"] < 0.1  # of |N(0, 0.1)|: 0.067
+    assert "| noisy |" in (project / "reports/tables/scores.md").read_text()
+    shutil.rmtree(folder)
     restore(project)
 
 
@@ -388,5 +453,11 @@ def test_the_paper_preset_s_whole_grid_is_planned(project):
     done = run(project, "dvc", "repro", "--dry", "--force")
     restore(project)
     planned = executed(done)
-    assert len([name for name in planned if name.startswith("evaluate@")]) == 9 * 2 * 5
-    assert {"diffusion@walker2d-medium-expert-v2", "policy@halfcheetah-medium-v2-dawm-iql", "report"} <= planned
+    assert len([name for name in planned if name.startswith("evaluate@")]) == 9 * 7 * 5
+    assert {
+        "synther-train@hopper-medium-v2",
+        "dwm@hopper-medium-v2",
+        "diffusion@walker2d-medium-expert-v2",
+        "policy@halfcheetah-medium-v2-dawm-iql",
+        "report",
+    } <= planned

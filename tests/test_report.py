@@ -11,6 +11,8 @@ import pytest
 import yaml
 from scipy import stats
 
+from stages.common.cost import place
+from stages.common.files import write_json
 from stages.report import collect
 from stages.report.__main__ import main as report
 from stages.report.page import parameter_sections
@@ -20,6 +22,15 @@ from stages.report.words import blocks, label, number
 
 DATASETS, METHODS, ALGORITHMS = ["hopper-medium", "walker2d-medium"], ["real", "dawm"], ["td3bc", "iql", "bc"]
 EPISODES, SEEDS = 3, 4
+COST = {
+    "trained": ["aa", "bb"],
+    "source": None,
+    "sampled": "cc",
+    "parameters": 12345,
+    "evaluations": 2.456,
+    "transitions": 1000,
+    "counts": {},
+}
 
 
 def rng():
@@ -61,6 +72,7 @@ def fidelity(method: str, measured: bool) -> dict:
         "inverse_dynamics": {"r2": 0.95} if method == "real" else None,
         "terminal_rate": {"found": 0.004, "real": 0.006},
         "coverage": {"nearest_neighbour": {"found": 1.5, "floor": 1.2}},
+        "cost": None if method == "real" else COST,
         "diversity": {"actions": [[1.0, 1.0]] + [[0.9, 0.97]] * (steps - 1), "states": [[0.98, 1.01]] * steps},
     }
 
@@ -184,7 +196,7 @@ def test_same_results_same_bytes_whatever_else_lies_there(tmp_path, monkeypatch)
     build(tmp_path / "one", monkeypatch)
     build(tmp_path / "two", monkeypatch)
     one, two = outputs(tmp_path / "one"), outputs(tmp_path / "two")
-    assert (len(one), one) == (13, two)
+    assert (len(one), one) == (14, two)
 
 
 def test_numbers_reach_every_output(tmp_path, monkeypatch, capsys):
@@ -246,6 +258,22 @@ def test_the_page_shows_the_parameters_of_the_grid_s_algorithms_and_data_sets_al
     assert "hopper-medium.tau" in shown
     assert "hopper-medium-replay" not in shown
     assert "pen-*" not in shown
+
+
+def test_costs_are_what_was_seen_here_and_nothing_else(tmp_path, monkeypatch):
+    build(tmp_path, monkeypatch)
+    lines = (tmp_path / "reports/tables/costs.md").read_text().splitlines()
+    assert "| hopper-medium | DAWM | – | – | 2.46 | 12,345 | 1,000 |" in lines
+    assert "- –: not seen on this machine." in lines
+    for digest, seconds in (("aa", 30.0), ("bb", 12.25), ("cc", 1.5)):
+        write_json(place(digest), {"output": digest, "seconds": seconds, "machine": "a desk"})
+    report()
+    lines = (tmp_path / "reports/tables/costs.md").read_text().splitlines()
+    assert "| hopper-medium | DAWM | 42 | 1.5 | 2.46 | 12,345 | 1,000 |" in lines
+    assert not [line for line in lines if "real data" in line]  # nothing was made
+    assert any(line.startswith("- Measured on a desk, ") for line in lines)
+    page = (tmp_path / "reports/index.html").read_text()
+    assert '<td class="seconds">42</td><td class="seconds">1.5</td><td>2.46</td>' in page
 
 
 def test_fidelity_is_a_table_with_its_words_and_two_figures(tmp_path, monkeypatch):

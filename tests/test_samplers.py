@@ -12,7 +12,7 @@ import torch
 
 from stages.diffusion.guidance import guided
 from stages.diffusion.process import Ddpm, Edm
-from stages.diffusion.samplers import SAMPLERS
+from stages.diffusion.samplers import SAMPLERS, evaluations
 
 COUNT = 5_000
 EDM = SimpleNamespace(sigma_min=0.002, sigma_max=80.0, sigma_data=0.7, rho=7.0)
@@ -125,3 +125,22 @@ def test_halving_the_steps_of_a_method_multiplies_its_error_by_its_order(name, s
         x = (sigmas[:1] ** 2 + std**2).sqrt()
         errors.append(abs(SAMPLERS[name](gaussian(0.0, std), x, sigmas, None, STILL).item() - std))
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
+
+
+@pytest.mark.parametrize("method", SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize("weight", [None, 0.0, 1.0, 1.5])
+def test_evaluations_are_as_many_as_the_sampler_makes(method, steps, weight):
+    calls = []
+
+    def denoise(x, sigma, with_condition=True):
+        calls.append(sigma)
+        return x / 2
+
+    sampler = SimpleNamespace(method=method, steps=steps)
+    run = denoise
+    if weight is not None:
+        sampler.guidance, run = weight, guided(denoise, weight)
+    x, sigmas = torch.ones(2, 3), Edm(EDM).sigmas(steps)
+    SAMPLERS[method](run, x, sigmas, lambda: torch.zeros(2, 3), STILL)
+    assert len(calls) == evaluations(sampler)

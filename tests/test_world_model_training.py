@@ -13,7 +13,6 @@ from stages.common.checkpoint import Checkpoint
 from stages.common.rng import torch_stream
 from stages.common.tasks import Task
 from stages.common.transitions import Transitions
-from stages.diffusion import train as train_module
 from stages.diffusion import training as training_module
 from stages.diffusion.train import train
 from stages.diffusion.training import Draws, Training, learning_rate, windows_loss
@@ -108,7 +107,7 @@ def test_a_killed_training_ends_with_the_bytes_of_an_uninterrupted_one(params, e
         train(episodes, "hopper-medium", HOPPER, 0, small(params), device, checkpoint)
     monkeypatch.setattr(Training, "__call__", original)
     done = []
-    monkeypatch.setattr(train_module, "progress", lambda steps, what: done.append(steps) or steps)
+    monkeypatch.setattr(training_module, "progress", lambda steps, what: done.append(steps) or steps)
     again, losses = train(episodes, "hopper-medium", HOPPER, 0, small(params), device, checkpoint)
     assert done == [range(36, 60)]
     assert losses == expected

@@ -2,15 +2,23 @@
 measured with them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from stages.common.algorithm_settings import Fraction, NotNegative, Positive, Rate, Section, Widths
 
 Count = Annotated[int, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-Shared = Positive | Literal["shared"]  # a number of its own, or what `Budget` says under the same name
+
+
+def own_or_shared(value):
+    if value != "shared" and (type(value) is not int or value < 1):
+        raise ValueError("should be a whole number above 0, or shared")
+    return value
+
+
+Shared = Annotated[Any, AfterValidator(own_or_shared)]  # a number, or "shared": what `Budget` says under the same name
 
 
 class Budget(Section):

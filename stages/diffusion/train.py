@@ -1,21 +1,17 @@
 """Trains one world model."""
 
-import math
-import sys
 from functools import partial
 
 import torch
 
 from stages.common.checkpoint import Checkpoint
-from stages.common.progress import progress
 from stages.common.rng import numpy_stream, seed_of, torch_stream
 from stages.common.transitions import Transitions
-from stages.diffusion.training import Draws, Training, windows_loss
+from stages.diffusion.training import Draws, Training, run, windows_loss
 from stages.diffusion.windows import Windows
 from stages.diffusion.world_model import WorldModel
 
 VALIDATION_WINDOWS = 8192
-MARKS = 10  # evenly spaced in a training, where the model is validated and saved
 
 
 def train(
@@ -61,25 +57,13 @@ def train(
     loss = partial(windows_loss, model, windows)
     stream = torch_stream(name, dataset, generator, device=device)
     training = Training(model.network, partial(loss, hidden=config.null_probability), draws, config, stream)
-    curve = []
-    if checkpoint and (saved := checkpoint.load(f"generator-{generator}")):
-        training.restore(saved["training"])
-        curve = saved["curve"]
-        print(f"{what}: goes on after update {training.done:,}, from its checkpoint", file=sys.stderr)
 
-    marks = {round(config.steps * mark / MARKS) for mark in range(1, MARKS + 1)}
-    for _ in progress(range(training.done, config.steps), what):
-        training()
-        if training.done in marks:
-            losses = {"training": training.training_loss()}
-            if held_out.any():
-                losses["validation"] = training.validate(partial(loss, unseen, hidden=0.0))
-            if not all(math.isfinite(loss) for loss in losses.values()):
-                raise SystemExit(f"{what}: the loss is not finite at step {training.done}: {losses}")
-            curve.append({"step": training.done, **losses})
-            if checkpoint:
-                checkpoint.save(f"generator-{generator}", {"training": training.state(), "curve": curve})
-    training.swap()
+    def losses():
+        if not held_out.any():
+            return {}
+        return {"validation": training.validate(partial(loss, unseen, hidden=0.0))}
+
+    curve = run(training, what, checkpoint, f"generator-{generator}", losses)
     parameters = sum(weight.numel() for weight in training.weights)
     last = {f"{name}_loss": loss for name, loss in curve[-1].items() if name != "step"}
     return model.eval(), {**last, "parameters": parameters, "curve": curve}

@@ -1,13 +1,17 @@
 """A denoiser under way: its random numbers, a world model's loss, and the update that improves any denoiser."""
 
 import math
+import sys
 
 import torch
 
 from stages.common.capture import Captured, graph
+from stages.common.checkpoint import Checkpoint
+from stages.common.progress import progress
 from stages.diffusion.windows import Windows
 from stages.diffusion.world_model import WorldModel
 
+MARKS = 10  # evenly spaced in a training, where it is looked at and saved
 FORGET = 0.005  # of the training loss at each update, in its moving average
 
 
@@ -145,3 +149,36 @@ class Training:
         self.optimizer.param_groups[0]["lr"] = self.rate
         self.stream.set_state(state["stream"].cpu())
         self.done = state["done"]
+
+
+def run(training: Training, what: str, checkpoint: Checkpoint | None, name: str, losses=dict) -> list[dict]:
+    """All updates; then the averaged weights take the network's place, whatever the losses say.
+
+    Arguments:
+        what: of which generator, for messages.
+        checkpoint: where training goes on, if it is there, and is saved, under `name`; the caller discards it.
+        losses: called at each mark for {name: float} beside the training loss.
+
+    Returns:
+        the marks, [{"step", "training", and the others}].
+
+    Raises:
+        SystemExit: where a loss is not finite.
+    """
+    steps, curve = training.config.steps, []
+    if checkpoint and (saved := checkpoint.load(name)):
+        training.restore(saved["training"])
+        curve = saved["curve"]
+        print(f"{what}: goes on after update {training.done:,}, from its checkpoint", file=sys.stderr)
+    marks = {round(steps * mark / MARKS) for mark in range(1, MARKS + 1)}
+    for _ in progress(range(training.done, steps), what):
+        training()
+        if training.done in marks:
+            found = {"training": training.training_loss(), **losses()}
+            if not all(math.isfinite(loss) for loss in found.values()):
+                raise SystemExit(f"{what}: the loss is not finite at step {training.done}: {found}")
+            curve.append({"step": training.done, **found})
+            if checkpoint:
+                checkpoint.save(name, {"training": training.state(), "curve": curve})
+    training.swap()
+    return curve

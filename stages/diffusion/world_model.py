@@ -44,7 +44,7 @@ class Imagined:
     rewards: torch.Tensor
     states: torch.Tensor
     terminals: torch.Tensor | None
-    actions: torch.Tensor | None
+    actions: torch.Tensor | None = None
 
 
 class WorldModel(nn.Module):

@@ -20,10 +20,8 @@ def main():
     dataset = parser.parse_args().dataset
     params = load(*READS)
     device = setup(params.device, params.threads)
-    path, files = (
-        f"models/{dataset}/joint.safetensors",
-        [f"data/{dataset}/{name}" for name in ("real.npz", "task.json")],
-    )
+    files = [f"data/{dataset}/{name}" for name in ("real.npz", "task.json")]
+    path = f"models/{dataset}/joint.safetensors"
     with timed(path):
         checkpoint = Checkpoint(f"joint {dataset}", params, files, device)
         given = Transitions.load(files[0]), dataset, Task.load(dataset)

@@ -1,7 +1,6 @@
 """Trains the one-step models of one data set: writes models/D/onestep.safetensors."""
 
 import argparse
-import math
 from functools import partial
 
 import numpy as np
@@ -13,15 +12,13 @@ from stages.common.checkpoint import Checkpoint
 from stages.common.cost import timed
 from stages.common.files import atomic
 from stages.common.params import load
-from stages.common.progress import progress
 from stages.common.rng import numpy_stream, torch_stream
 from stages.common.tasks import Task
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
-from stages.diffusion.training import Draws, Training
+from stages.diffusion.training import Draws, Training, run
 
 READS = ("generators", "device", "threads", "budget", "onestep.dynamics")
-MARKS = 10  # evenly spaced in a training, where it is checked and saved
 
 
 def ends_learned(data: Transitions, task: Task) -> bool:
@@ -56,16 +53,7 @@ def train(data: Transitions, task: Task, dataset: str, generator: int, config, d
     training = Training(
         model, loss, draws, config, stream, weight_decay=config.weight_decay, decoupled_weight_decay=True
     )
-    if checkpoint and (saved := checkpoint.load(f"generator-{generator}")):
-        training.restore(saved)
-    for _ in progress(range(training.done, config.steps), what):
-        training()
-        if training.done % max(config.steps // MARKS, 1) == 0 or training.done == config.steps:
-            if not math.isfinite(training.training_loss()):
-                raise SystemExit(f"{what}: the loss is not finite at step {training.done}")
-            if checkpoint:
-                checkpoint.save(f"generator-{generator}", training.state())
-    training.swap()
+    run(training, what, checkpoint, f"generator-{generator}")
     model.choose(states[held_out], actions[held_out], targets[held_out])
     return model.eval()
 
@@ -76,10 +64,8 @@ def main():
     dataset = parser.parse_args().dataset
     params = load(*READS)
     device = setup(params.device, params.threads)
-    path, files = (
-        f"models/{dataset}/onestep.safetensors",
-        [f"data/{dataset}/{name}" for name in ("real.npz", "task.json")],
-    )
+    files = [f"data/{dataset}/{name}" for name in ("real.npz", "task.json")]
+    path = f"models/{dataset}/onestep.safetensors"
     with timed(path):
         checkpoint = Checkpoint(f"onestep {dataset}", params, files, device)
         given = Transitions.load(files[0]), Task.load(dataset), dataset

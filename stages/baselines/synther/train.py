@@ -1,7 +1,6 @@
 """Trains SynthER's models of one data set: writes models/D/synther.safetensors."""
 
 import argparse
-import math
 from functools import partial
 
 import torch
@@ -12,15 +11,13 @@ from stages.common.checkpoint import Checkpoint
 from stages.common.cost import timed
 from stages.common.files import atomic
 from stages.common.params import load
-from stages.common.progress import progress
 from stages.common.rng import seed_of, torch_stream
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
-from stages.diffusion.training import Draws, Training
+from stages.diffusion.training import Draws, Training, run
 
 READS = ("generators", "device", "threads", "budget", "synther.denoiser")
 BETAS = 0.9, 0.99  # of Adam, as in SynthER's code
-MARKS = 10  # evenly spaced in a training, where it is checked and saved
 
 
 def train(data: Transitions, dataset: str, generator: int, config, device, checkpoint=None) -> SynthEr:
@@ -37,16 +34,7 @@ def train(data: Transitions, dataset: str, generator: int, config, device, check
     draws = Draws(torch.arange(len(rows), device=device), config.batch, rows.shape[1:])
     loss, stream = partial(model.loss, model.normalized(rows)), torch_stream(*what.split(), device=device)
     training = Training(model.network, loss, draws, config, stream, betas=BETAS)
-    if checkpoint and (saved := checkpoint.load(f"generator-{generator}")):
-        training.restore(saved)
-    for _ in progress(range(training.done, config.steps), what):
-        training()
-        if training.done % max(config.steps // MARKS, 1) == 0 or training.done == config.steps:
-            if not math.isfinite(training.training_loss()):
-                raise SystemExit(f"{what}: the loss is not finite at step {training.done}")
-            if checkpoint:
-                checkpoint.save(f"generator-{generator}", training.state())
-    training.swap()
+    run(training, what, checkpoint, f"generator-{generator}")
     return model.eval()
 
 

@@ -1,0 +1,227 @@
+"""The joint model in a linear system whose behaviour is linear too: what it acts, and what follows from it."""
+
+import json
+import sys
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from stages.augment.generate import imagined
+from stages.baselines.joint import sample, train
+from stages.common.cost import digest, parameters
+from stages.common.rng import torch_stream
+from stages.common.tasks import Task
+from stages.common.transitions import Transitions, return_to_go
+from stages.diffusion import train as diffusion
+from stages.diffusion import world_model
+from stages.diffusion.normalizers import StepNormalizer
+from stages.diffusion.samplers import evaluations
+from stages.diffusion.windows import Windows
+from stages.diffusion.world_model import WorldModel
+from stages.idm.model import InverseDynamics
+
+A, B = np.array([[0.9, 0.2], [-0.2, 0.8]]), np.array([[-0.5], [-0.4]])
+K, NOISE = np.array([[0.5, -0.4]]), 0.2
+EPISODES, LENGTH = 400, 12
+TASK = Task({"id": "PointMaze_UMaze-v3"}, 300, 10.0, None)
+
+
+@pytest.fixture(scope="module")
+def system() -> Transitions:
+    """a = K s + noise, s' = A s + B a, r = s₀."""
+    rng = np.random.default_rng(0)
+    states, parts = 0.5 * rng.standard_normal((EPISODES, 2)), []
+    for _ in range(LENGTH):
+        actions = (states @ K.T + NOISE * rng.standard_normal((EPISODES, 1))).clip(-1, 1)
+        parts.append((states, actions, states[:, 0], states @ A.T + actions @ B.T))
+        states = parts[-1][3]
+    columns = [np.stack(part, axis=1).astype(np.float32) for part in zip(*parts, strict=True)]
+    columns = [column.reshape(EPISODES * LENGTH, *column.shape[2:]) for column in columns]
+    episode, last = np.divmod(np.arange(EPISODES * LENGTH, dtype=np.int32), LENGTH)
+    return Transitions(*columns, np.full(len(episode), 0.99, dtype=np.float32), episode, last == LENGTH - 1)
+
+
+def small(params, **changes):
+    mlp = params.diffusion.mlp.model_copy(update={"width": 64, "blocks": 2})
+    changes = {"mlp": mlp, "steps": 1000, "batch": 256, "learning_rate": 5e-3, "ema": 0.99, **changes}
+    return params.model_copy(update={"diffusion": params.diffusion.model_copy(update=changes)})
+
+
+@pytest.fixture(scope="module")
+def trained(params, system) -> WorldModel:
+    return diffusion.train(system, "linear", TASK, 0, small(params), torch.device("cpu"), joint=True)[0]
+
+
+def begun(data):
+    """What windows start with: states, actions and the returns asked."""
+    given = data.observations, data.actions, return_to_go(data.rewards, data.episode, 0.99) / 10
+    return [torch.from_numpy(array.astype(np.float32)) for array in given]
+
+
+@pytest.fixture(scope="module")
+def windows(params, trained, system):
+    """From every state and action of the data, asked for the return that they had."""
+    sampler = params.sampler.model_copy(update={"steps": 12, "guidance": 1.0})
+    return imagined(trained, None, None, *begun(system), sampler, torch_stream("windows"))
+
+
+def test_later_actions_are_those_of_the_behaviour_in_the_imagined_states(windows):
+    states, actions, _, _ = windows
+    for h in (1, 2):
+        given = np.c_[states[:, h], np.ones(len(states))]
+        found = np.linalg.lstsq(given, actions[:, h], rcond=None)[0]
+        np.testing.assert_allclose(found[:2].T, K, atol=0.1)
+        assert abs(found[2, 0]) < 0.03
+        assert (actions[:, h] - given @ found).std() == pytest.approx(NOISE, rel=0.15)
+
+
+def test_imagined_states_follow_from_the_imagined_actions(windows, system):
+    states, actions, rewards, ended = windows
+    std = system.next_observations.std(0)
+
+    def error(actions):
+        """The median of each step, in the data's standard deviations."""
+        return np.median(np.abs(states[:, 1:] - states[:, :-1] @ A.T - actions @ B.T), axis=0) / std
+
+    assert error(actions).max() < 0.03
+    others = actions[np.random.default_rng(0).permutation(len(actions))]
+    assert error(others).min() > 0.2  # so the actions are what it tells
+    assert np.median(np.abs(rewards - states[:, :-1, 0])) < 0.03 * system.rewards.std()
+    assert not ended.any()
+
+
+def test_the_first_action_is_real_and_the_others_are_the_model_s_own(params, trained, windows, system):
+    given = begun(system)
+    found = imagined(trained, None, None, *(part[:50] for part in given), params.sampler, torch_stream("a"))
+    own = trained.imagine(*(part[:50] for part in given), params.sampler, torch_stream("a"))
+    np.testing.assert_array_equal(found[1][:, 0], system.actions[:50])
+    np.testing.assert_array_equal(found[1][:, 1:], own.actions[:, 1:])
+    np.testing.assert_array_equal(found[0][:, 1:], own.states)
+    assert not torch.equal(own.actions[:, 0], given[1][:50])  # its copy of the first is imagined, and thrown away
+    inverse = InverseDynamics(2, 1, [8], "mean")
+    inferred = imagined(trained, inverse, None, *(part[:50] for part in given), params.sampler, torch_stream("a"))
+    assert not np.array_equal(inferred[1][:, 1:], found[1][:, 1:])
+
+
+def test_its_copy_of_the_first_action_is_near_the_one_given(params, trained, system):
+    sampler = params.sampler.model_copy(update={"steps": 12, "guidance": 1.0})
+    own = trained.imagine(*begun(system), sampler, torch_stream("copy")).actions[:, 0].numpy()
+    assert np.median(np.abs(own - system.actions)) < 0.1 * system.actions.std()
+
+
+def test_actions_are_within_their_bounds_whatever_is_imagined(params, trained, system):
+    trained.process.denoise, own = lambda network, x, sigma, condition: torch.full_like(x, 50), trained.process.denoise
+    made = trained.imagine(*(part[:9] for part in begun(system)), params.sampler, torch_stream("a"))
+    trained.process.denoise = own
+    assert made.actions.eq(1).all()
+    assert made.states.abs().max() > 1
+
+
+def test_steps_hold_reward_terminal_action_and_state_in_the_order_of_the_normaliser(episodes, device):
+    windows = Windows(episodes, 3, 0.99, 10.0, True, device, joint=True)
+    ends = (episodes.discounts == 0).astype(np.float32)
+    expected = np.c_[episodes.rewards, ends, episodes.actions, episodes.next_observations]
+    np.testing.assert_array_equal(windows.steps, expected)
+    rewards, terminals, actions, states = windows.steps.split(StepNormalizer(3, True, "cdf", "cdf", 2).split, dim=1)
+    np.testing.assert_array_equal(rewards[:, 0], episodes.rewards)
+    np.testing.assert_array_equal(terminals[:, 0], ends)
+    np.testing.assert_array_equal(actions, episodes.actions)
+    np.testing.assert_array_equal(states, episodes.next_observations)
+    start = np.flatnonzero(np.diff(episodes.episode) == 0)[0]
+    np.testing.assert_array_equal(windows(torch.tensor([start]))[0][0, :2, 2:4], episodes.actions[start : start + 2])
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("kind", ["gaussian", "minmax", "cdf"])
+def test_normalised_steps_with_actions_come_back_as_they_were(episodes, kind, terminal):
+    ends = (episodes.discounts == 0)[:, None].astype(np.float32)[:, : int(terminal)]
+    steps = np.c_[episodes.rewards, ends, episodes.actions, episodes.next_observations].astype(np.float32)
+    normalizer = StepNormalizer(3, terminal, kind, kind, actions=2)
+    normalizer.fit(torch.from_numpy(steps))
+    z = normalizer(torch.from_numpy(steps))
+    np.testing.assert_allclose(normalizer.inverse(z), steps, atol=1e-4)
+    low, high = normalizer.bounds()
+    torch.testing.assert_close(z.amin(0), low)
+    torch.testing.assert_close(z.amax(0), high)
+    own = z[:, 1 + terminal : 3 + terminal].numpy()
+    actions, smallest, largest = episodes.actions, episodes.actions.min(0), episodes.actions.max(0)
+    if kind == "gaussian":
+        np.testing.assert_allclose(own, (actions - actions.mean(0)) / actions.std(0), rtol=0.01, atol=1e-3)
+    elif kind == "minmax":
+        np.testing.assert_allclose(own, 2 * (actions - smallest) / (largest - smallest) - 1, atol=1e-5)
+    else:
+        np.testing.assert_allclose(np.sort(own, axis=0)[:, 0], np.linspace(-1, 1, len(own)), atol=0.01)
+
+
+@pytest.mark.parametrize("target", ["state", "change"])
+def test_the_change_of_the_state_leaves_the_actions_alone(params, episodes, device, target):
+    windows = Windows(episodes, 3, 0.99, 10.0, True, device, joint=True)
+    model = WorldModel(3, 2, 3, True, small(params, target=target).diffusion, joint=True)
+    model.fit(windows.states, windows.steps)
+    steps, states = windows(torch.arange(20))[0], windows.states[:20]
+    relative = model.relative(steps, states)
+    torch.testing.assert_close(relative[..., :4], steps[..., :4])
+    torch.testing.assert_close(model.absolute(relative, states), steps)
+    expected = steps[:, 1, 4:] - (steps[:, 0, 4:] if target == "change" else 0)
+    torch.testing.assert_close(relative[:, 1, 4:], expected)
+
+
+def test_a_joint_model_survives_its_file(params, trained, system, tmp_path, device):
+    plain = WorldModel(2, 1, 3, False, small(params).diffusion)
+    for models in ([trained, deepcopy(trained)], [plain]):
+        world_model.save(models, tmp_path / "joint.safetensors")
+        again = world_model.load(tmp_path / "joint.safetensors", device)
+        assert len(again) == len(models)
+        assert again[0].sizes == models[0].sizes
+        one, other = (
+            model.imagine(*(part[:20] for part in begun(system)), params.sampler, torch_stream("a"))
+            for model in (models[0], again[-1])
+        )
+        assert torch.equal(one.states, other.states)
+        assert (one.actions is None) == (other.actions is None) == (models[0] is plain)
+    assert trained.sizes["joint"]
+    assert not plain.sizes["joint"]
+    assert not any("actions" in name for name in plain.state_dict())
+
+
+def test_but_for_the_actions_its_network_is_dawm_s(params, trained):
+    """The same weights of the same shapes, but where a window goes in and comes out: H (1 + A + S) numbers."""
+    plain = WorldModel(2, 1, 3, False, small(params).diffusion)
+    joint, without = (
+        {name: list(part.shape) for name, part in model.network.named_parameters()} for model in (trained, plain)
+    )
+    assert joint.keys() == without.keys()
+    differing = [(joint[name], shape) for name, shape in without.items() if joint[name] != shape]
+    wider = [[a - b for a, b in zip(*pair, strict=True)] for pair in differing]
+    assert sorted(map(sorted, wider)) == [[0, 3], [0, 3], [3]]  # a matrix in, one out, and a bias
+
+
+def test_the_stages_write_a_training_set_that_says_what_it_took(tiny_params, params, episodes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["stage", "--dataset", "line"])
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**tiny_params, "generators": 2}))
+    episodes.save("data/line/real.npz")
+    TASK.save("line")
+    train.main()
+    sample.main()
+    [first, _] = world_model.load("models/line/joint.safetensors", torch.device("cpu"))
+    assert first.sizes == {"state": 3, "action": 2, "horizon": 3, "terminal": True, "joint": True}
+    found = Transitions.load("data/line/joint.npz")
+    assert found.generator.tolist() == [0] * 500 + [1] * 500
+    assert found.real_fraction == params.real_fraction
+    rows = {bytes(row) for row in np.c_[episodes.observations, episodes.actions]}
+    starts = found.step == 0
+    assert {bytes(row) for row in np.c_[found.observations, found.actions][starts]} <= rows
+    assert not {bytes(row) for row in found.actions[~starts]} & {bytes(row) for row in episodes.actions}
+    told = json.loads(str(found.made))
+    assert told["trained"] == [digest("models/line/joint.safetensors")]
+    assert told["source"] is None
+    assert told["parameters"] == parameters(first.network)
+    counts = told["counts"]
+    assert counts["kept"] + counts["dropped"] + counts["after_terminal"] == 3 * counts["windows"]
+    passes = evaluations(params.sampler) * counts["windows"] / counts["kept"]
+    assert told["evaluations"] == pytest.approx(passes, abs=1e-3)
