@@ -76,7 +76,8 @@ def main():
         seen, horizon = total(counts), params.horizon
         passes = seen["windows"] * (horizon * config.members + horizon - 1) / seen["kept"]
         told = made([trained], parameters(models[0].dynamics, models[0].behaviour), passes, seen)
-        joined(parts, params.real_fraction, told).save(f"data/{dataset}/onestep.npz")
+        own = params.onestep.real_fraction
+        joined(parts, params.real_fraction if own == "shared" else own, told).save(f"data/{dataset}/onestep.npz")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The section `onestep` of params.yaml."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.common.algorithm_settings import NotNegative, Positive, Section, Widths
+from stages.common.algorithm_settings import Fraction, NotNegative, Positive, Section, Widths
 from stages.common.world_model_settings import Trained
 
 
@@ -19,3 +19,4 @@ class Dynamics(Trained):
 class Settings(Section):
     dynamics: Dynamics
     penalty: NotNegative
+    real_fraction: Fraction | Literal["shared"]
