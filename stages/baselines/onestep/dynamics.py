@@ -96,12 +96,10 @@ class OneStep(nn.Module):
         x = self.inputs(torch.cat([states, actions], dim=-1)).expand(len(self.highest), -1, -1)
         mean, log_variance = (part[self.elites] for part in self.predict(x))
         std = (0.5 * log_variance).exp()
-        chosen = (
-            torch.randint(len(self.elites), (count,), generator=stream, device=device),
-            torch.arange(count, device=device),
-        )
+        chosen = torch.randint(len(self.elites), (count,), generator=stream, device=device)
+        rows = torch.arange(count, device=device)
         noise = torch.randn(mean.shape[1:], generator=stream, device=device)
-        y = self.targets.inverse(mean[chosen] + std[chosen] * noise)
+        y = self.targets.inverse(mean[chosen, rows] + std[chosen, rows] * noise)
         rewards, ended, change = y.split(self.split, dim=-1)
         admitted = (std * self.targets.std).split(self.split, dim=-1)
         uncertainty = torch.cat([admitted[0], admitted[2]], dim=-1).norm(dim=-1).amax(0)
