@@ -14,7 +14,7 @@ def panels(count: int, height: float):
     """So many panels, two to a row."""
     columns = min(count, 2)
     rows = -(-count // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(9.3, height * rows + 0.42), squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(9.3, height * rows), squeeze=False)
     for axis in axes.flat[count:]:
         axis.remove()
     return figure, list(axes.flat[:count])

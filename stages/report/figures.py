@@ -54,22 +54,37 @@ def scale(scores: Scores, dataset: str) -> str:
     return "return" if dataset in scores.raw else "normalised score"
 
 
+def head(figure: Figure, handles: list, labels: list[str]) -> float:
+    """One legend above all panels, in as many columns as fit; the height that it takes, in inches."""
+    for columns in range(len(labels), 0, -1):
+        place = {"loc": "upper left", "bbox_to_anchor": (0.005, 1), "ncol": columns, "columnspacing": 1.6}
+        legend = figure.legend(handles, labels, **place)
+        if legend.get_window_extent().width < 0.99 * figure.bbox.width or columns == 1:
+            return 0.42 + 0.2 * (-(-len(labels) // columns) - 1)
+        legend.remove()
+
+
 def save(figure: Figure, path: Path, handles: list, labels: list[str]):
-    """One legend above all panels; no program version in the file, which would change its bytes."""
-    top = 1 - 0.42 / figure.get_figheight()
-    figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.005, 1), ncol=len(labels), columnspacing=1.6)
-    figure.tight_layout(rect=(0, 0, 1, top), w_pad=2, h_pad=2)
+    """With a legend; no program version in the file, which would change its bytes."""
+    own, above = figure.get_figheight(), head(figure, handles, labels)
+    figure.set_figheight(own + above)
+    figure.tight_layout(rect=(0, 0, 1, own / (own + above)), w_pad=2, h_pad=2)
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
     plt.close(figure)
 
 
+def banded(scores: Scores) -> bool:
+    """Whether the learning curves have bands: those of many methods would hide each other."""
+    return len(scores.methods) <= 4
+
+
 def learning_curves(curves: pd.DataFrame, scores: Scores, path: Path):
-    """A row of panels for each data set, a panel for each algorithm: mean over seeds ± a standard deviation."""
+    """A row of panels for each data set, a panel for each algorithm: means over seeds, with bands where `banded`."""
     palette = style(scores.methods)
     datasets = list(scores.collected)
     shape = (len(datasets), len(scores.algorithms))
-    size = (max(3.1 * shape[1], 5.2), 2.6 * shape[0] + 0.42)
+    size = (max(3.1 * shape[1], 9.3), 2.6 * shape[0])
     figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharey="row", sharex=True)
     frame = labelled(curves)
     for row, dataset in zip(axes, datasets, strict=True):
@@ -83,7 +98,7 @@ def learning_curves(curves: pd.DataFrame, scores: Scores, path: Path):
                 "linewidth": 1.6,
                 "err_kws": {"linewidth": 0},
             }
-            sns.lineplot(part, **columns, **look, errorbar="sd", legend=False, ax=axis)
+            sns.lineplot(part, **columns, **look, errorbar="sd" if banded(scores) else None, legend=False, ax=axis)
             axis.axhline(scores.behaviour[dataset], color=GREY, linestyle=(0, (4, 3)), linewidth=1)
             heading = f"{dataset}\n" if axis is row[0] else ""
             axis.set(title=heading + label(algorithm), xlabel="training step", ylabel=scale(scores, dataset))
@@ -102,7 +117,7 @@ def score_bars(episodes: pd.DataFrame, scores: Scores, path: Path):
     columns = min(len(datasets), 2)
     rows = -(-len(datasets) // columns)
     width = 9.3
-    figure, axes = plt.subplots(rows, columns, figsize=(width, 2.8 * rows + 0.42), squeeze=False, sharey=not scores.raw)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, 2.8 * rows), squeeze=False, sharey=not scores.raw)
     seeds = episodes.groupby(["dataset", "method", "algorithm", "seed"], sort=False)["score"].mean().reset_index()
     frame = labelled(seeds)
     columns = {"x": "algorithm", "y": "score", "hue": "method", "hue_order": list(palette), "palette": palette}

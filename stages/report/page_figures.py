@@ -3,6 +3,7 @@
 import base64
 from pathlib import Path
 
+from stages.report.figures import banded
 from stages.report.notes import judges, overall
 from stages.report.scores import Scores
 from stages.report.words import blocks, label, listed, number, sentence
@@ -23,7 +24,8 @@ def figures(scores: Scores, folder: Path) -> list[dict]:
     bars = (
         f"Bars are means over seeds, points the seeds{', lines the intervals' if intervals(scores) else ''}. {average}"
     )
-    curves = f"Lines are means over seeds, bands one standard deviation; the last point is the score. {average}"
+    bands = ", bands one standard deviation" if banded(scores) else ""
+    curves = f"Lines are means over seeds{bands}; the last point is the score. {average}"
     return [
         figure(
             folder / "scores.png",
