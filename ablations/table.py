@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 
 from ablations.experiments import Experiment
+from stages.common.cost import seconds
 from stages.common.rng import numpy_stream
 from stages.report.fidelity import short
 from stages.report.statistics import estimate
 from stages.report.words import bracket, label, number
-
-MADE = "models/{}/diffusion.safetensors", "models/{}/idm.safetensors", "data/{}/dawm.npz"  # before DAWM's policies
 
 
 def fidelity_columns(record: dict | None) -> dict:
@@ -24,6 +23,15 @@ def fidelity_columns(record: dict | None) -> dict:
     }
 
 
+def making(record: dict | None) -> float | None:
+    """Seconds of all trainings and the sampling behind a method's transitions; None where one was not seen here."""
+    cost = record and record["cost"]
+    if not cost:
+        return None
+    took = [seconds(digest) for digest in (*cost["trained"], cost["source"], cost["sampled"]) if digest]
+    return None if None in took else sum(took)
+
+
 def rows(experiment: Experiment) -> list[dict]:
     """One experiment's."""
     params, found = experiment.params, []
@@ -33,8 +41,8 @@ def rows(experiment: Experiment) -> list[dict]:
         generators = [None if pd.isna(generator) else int(generator) for generator in seeds["generator"]]
         rng = numpy_stream("ablation", dataset, method)
         cell = estimate(seeds["score"], generators, rng, report["resamples"], report["confidence"])
-        dawm = method == "dawm"
-        steering = experiment.json(f"results/{dataset}/steering.json") if dawm else None
+        record = experiment.json(f"results/{dataset}/fidelity-{method}.json")
+        steering = experiment.json(f"results/{dataset}/steering.json") if method == "dawm" else None
         found.append(
             {
                 "value": experiment.value,
@@ -44,9 +52,9 @@ def rows(experiment: Experiment) -> list[dict]:
                 "score": cell.mean,
                 "low": cell.low,
                 "high": cell.high,
-                **fidelity_columns(experiment.json(f"results/{dataset}/fidelity-{method}.json")),
+                **fidelity_columns(record),
                 "steering": steering and steering["rank_correlation"]["beyond"]["asked"],
-                "seconds_making": experiment.seconds(*(path.format(dataset) for path in MADE)) if dawm else None,
+                "seconds_making": making(record),
                 "seconds_policy": experiment.seconds(f"models/{dataset}/{method}-{algorithm}.safetensors"),
             }
         )
@@ -96,6 +104,6 @@ def markdown(table: pd.DataFrame, param: str, about: list[str]) -> str:
         "Scores: mean over seeds [bootstrap interval]. Next-state errors against the simulator, in standard deviations"
         " of the real data. Spread: standard deviation of imagined actions over the real ones, averaged. Steering: rank"
         " correlation of what is asked and reached, beyond what the start tells. Seconds: of this machine, when each"
-        " stage last ran here; making is the world model, the inverse model and the augmentation."
+        " stage last ran here; making is the training of what a method's transitions come from, and their sampling."
     ]
     return "\n".join([*lines, *notes]) + "\n"

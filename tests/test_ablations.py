@@ -30,10 +30,12 @@ def test_names_are_such_as_git_allows():
     assert str(folder("idm.hidden")) == "reports/ablations/idm.hidden"
 
 
-def record(error: float) -> dict:
+def record(error: float, made: list[str] | None) -> dict:
+    """Of a method whose models' and transitions' md5 are `made`, the transitions' last."""
     overall = {"median": error, "p90": 10 * error, "p99": 20 * error}
     physics = {"overall": overall, "state_error": [{"overall": overall}, {"overall": {**overall, "median": 2 * error}}]}
-    return {"physics": physics, "diversity": {"actions": [[1.0, 1.0], [0.8, 0.9]]}}
+    cost = made and {"trained": made[:-1], "source": None, "sampled": made[-1]}
+    return {"physics": physics, "diversity": {"actions": [[1.0, 1.0], [0.8, 0.9]]}, "cost": cost}
 
 
 @pytest.fixture
@@ -59,8 +61,9 @@ def found(tmp_path, monkeypatch) -> list[Experiment]:
         stages = {}
         for k, dataset in enumerate(("hopper-medium", "hopper-medium-replay")):
             files[f"results/{dataset}/steering.json"] = json.dumps({"rank_correlation": {"beyond": {"asked": 0.5}}})
-            for method in ("real", "dawm"):
-                files[f"results/{dataset}/fidelity-{method}.json"] = json.dumps(record(error))
+            made_of = {"real": None, "dawm": [f"{value}{phase}{k}0" for phase in ("diffusion", "idm", "augment")]}
+            for method, digests in made_of.items():
+                files[f"results/{dataset}/fidelity-{method}.json"] = json.dumps(record(error, digests))
             for phase, output in (
                 ("diffusion", "models/{}/diffusion.safetensors"),
                 ("idm", "models/{}/idm.safetensors"),
