@@ -2,7 +2,9 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
-INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt
+# What is installed is compiled when it is first imported: most of it never is, and compiling it all takes longer.
+INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-compile -q -c constraints.txt
+export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: repro test paper bench ablation clean

@@ -405,7 +405,7 @@ def test_a_loss_that_is_not_finite_ends_the_stage(params, episodes, device):
         train(episodes, TASK, "line", 2, small(params, steps=60, batch=32, learning_rate=1e20), device)
 
 
-@pytest.mark.parametrize("share", [0.05, "shared"])
+@pytest.mark.parametrize("share", [0.05, None])
 def test_the_stages_write_a_training_set_that_says_what_it_took(tiny_params, episodes, tmp_path, monkeypatch, share):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
@@ -418,7 +418,7 @@ def test_the_stages_write_a_training_set_that_says_what_it_took(tiny_params, epi
     rollout_module.main()
     found = Transitions.load("data/line/onestep.npz")
     assert found.generator.tolist() == [0] * 500 + [1] * 500
-    assert found.real_fraction == np.float32(tiny_params["real_fraction"] if share == "shared" else share)
+    assert found.real_fraction == np.float32(tiny_params["real_fraction"] if share is None else share)
     assert (found.discounts > 0).all()  # its rule ends no episode
     rows = {bytes(row) for row in np.c_[episodes.observations, episodes.actions]}
     starts = found.step == 0

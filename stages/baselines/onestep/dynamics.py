@@ -29,7 +29,9 @@ class OneStep(nn.Module):
     """Everything that `onestep` learns from the data, in one module.
 
     Arguments:
-        terminal: whether the models say that the task ended, for environments whose own rule is not known.
+        terminal: whether the models say that the task ended, for environments whose own rule is not known. That
+        channel's
+            mean is a logit: a Gaussian's variance would vanish where nothing ends, and its mean stay there.
         streams: one for each member, from which its first weights are drawn.
 
     Attributes:
@@ -72,8 +74,13 @@ class OneStep(nn.Module):
         """
         rows = draws.rows[draws.starts].view(len(self.highest), -1)
         mean, log_variance = self.predict(self.inputs(torch.cat([states[rows], actions[rows]], dim=-1)))
-        error = (mean - self.targets(targets[rows])).square()
-        dynamics = (error * (-log_variance).exp() + log_variance).mean((1, 2)).sum()
+        told = (mean - self.targets(targets[rows])).square() * (-log_variance).exp() + log_variance
+        if self.terminal:
+            ended = nn.functional.binary_cross_entropy_with_logits(
+                mean[..., 1], targets[rows][..., 1], reduction="none"
+            )
+            told = torch.cat([told[..., :1], 2 * ended[..., None], told[..., 2:]], dim=-1)
+        dynamics = told.mean((1, 2)).sum()
         bounds = BOUNDS_WEIGHT * (self.highest.sum() - self.lowest.sum())
         said, log_std = self.act(states[rows[0]])
         behaviour = (0.5 * ((said - actions[rows[0]]) / log_std.exp()).square() + log_std).mean()
@@ -83,7 +90,10 @@ class OneStep(nn.Module):
     def choose(self, states, actions, targets):
         """The elites, by the mean squared error of the normalised targets on these rows, (N, …) each."""
         x = self.inputs(torch.cat([states, actions], dim=-1)).expand(len(self.highest), -1, -1)
-        errors = (self.predict(x)[0] - self.targets(targets)).square().mean((1, 2))
+        mean = self.predict(x)[0]
+        if self.terminal:
+            mean[..., 1] = (mean[..., 1].sigmoid() - self.targets.mean[1]) / self.targets.std[1]
+        errors = (mean - self.targets(targets)).square().mean((1, 2))
         self.elites.copy_(errors.argsort()[: len(self.elites)])
 
     @torch.no_grad()
@@ -100,10 +110,13 @@ class OneStep(nn.Module):
         rows = torch.arange(count, device=device)
         noise = torch.randn(mean.shape[1:], generator=stream, device=device)
         y = self.targets.inverse(mean[chosen, rows] + std[chosen, rows] * noise)
-        rewards, ended, change = y.split(self.split, dim=-1)
+        rewards, _, change = y.split(self.split, dim=-1)
+        ended = None
+        if self.terminal:
+            ended = torch.rand(count, generator=stream, device=device) < mean[chosen, rows][:, 1].sigmoid()
         admitted = (std * self.targets.std).split(self.split, dim=-1)
         uncertainty = torch.cat([admitted[0], admitted[2]], dim=-1).norm(dim=-1).amax(0)
-        return rewards[:, 0], ended[:, 0] > 0.5 if self.terminal else None, states + change, uncertainty
+        return rewards[:, 0], ended, states + change, uncertainty
 
     @torch.no_grad()
     def behave(self, states, stream: torch.Generator):

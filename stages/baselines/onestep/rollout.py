@@ -77,7 +77,7 @@ def main():
         passes = seen["windows"] * (horizon * config.members + horizon - 1) / seen["kept"]
         told = made([trained], parameters(models[0].dynamics, models[0].behaviour), passes, seen)
         own = params.onestep.real_fraction
-        joined(parts, params.real_fraction if own == "shared" else own, told).save(f"data/{dataset}/onestep.npz")
+        joined(parts, params.real_fraction if own is None else own, told).save(f"data/{dataset}/onestep.npz")
 
 
 if __name__ == "__main__":
