@@ -15,8 +15,11 @@ COLUMNS = "observations", "actions", "rewards", "next_observations", "discounts"
 
 
 def copied(data: Transitions, count: int, rng: np.random.Generator) -> dict:
-    """`count` real transitions, drawn with replacement: columns (count, …)."""
-    rows = rng.integers(len(data), size=count)
+    """`count` real transitions, each as often as any other, or once more: columns (count, …).
+
+    Drawn with replacement, they would weigh the data anew, and the difference would be the control's own.
+    """
+    rows = np.concatenate([rng.permutation(len(data)) for _ in range(-(-count // len(data)))])[:count]
     return {name: getattr(data, name)[rows] for name in COLUMNS}
 
 
