@@ -10,6 +10,8 @@ import yaml
 from stages.common.schema import Params
 from stages.common.transitions import Transitions
 from stages.data.local import collect
+from stages.diffusion import training
+from stages.diffusion.training import Training
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,6 +42,29 @@ def overlaid(base: dict, changes: dict) -> dict:
         **base,
         **{key: overlaid(base[key], value) if isinstance(value, dict) else value for key, value in changes.items()},
     }
+
+
+def killed_and_resumed(train, update: int, monkeypatch):
+    """What `train()` returns when it is called again after it was killed before that update, and the ranges of updates
+    that it then makes, one for each training.
+    """
+
+    class Killed(Exception):
+        pass
+
+    original, done = Training.__call__, []
+
+    def until_killed(self):
+        if self.done == update:
+            raise Killed
+        original(self)
+
+    monkeypatch.setattr(Training, "__call__", until_killed)
+    with pytest.raises(Killed):
+        train()
+    monkeypatch.setattr(Training, "__call__", original)
+    monkeypatch.setattr(training, "progress", lambda steps, what: done.append(steps) or steps)
+    return train(), done
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,8 @@ from stages.common.cost import digest, made
 from stages.common.rng import torch_stream
 from stages.common.transitions import Transitions
 from stages.common.world_model_settings import shared
-from stages.diffusion import training as training_module
-from stages.diffusion.training import Draws, Training
+from stages.diffusion.training import Draws
+from tests.conftest import killed_and_resumed
 
 A, B = np.array([[0.9, 0.2], [-0.2, 0.8]]), np.array([[0.5], [0.3]])
 MEAN, SPREAD = np.array([0.5, -0.3]), np.array([[1.0, 0.3], [0.3, 0.5]])  # of the states
@@ -197,24 +197,7 @@ def test_a_killed_training_ends_with_the_bytes_of_an_uninterrupted_one(params, s
     config = small(params, steps=60, batch=32)
     checkpoint = Checkpoint("synther", params, [], device)
     whole = train(system, "linear", 0, config, device)
-
-    class Killed(Exception):
-        pass
-
-    original = Training.__call__
-
-    def until_killed(self):
-        if self.done == 40:
-            raise Killed
-        original(self)
-
-    monkeypatch.setattr(Training, "__call__", until_killed)
-    with pytest.raises(Killed):
-        train(system, "linear", 0, config, device, checkpoint)
-    monkeypatch.setattr(Training, "__call__", original)
-    done = []
-    monkeypatch.setattr(training_module, "progress", lambda steps, what: done.append(steps) or steps)
-    again = train(system, "linear", 0, config, device, checkpoint)
+    again, done = killed_and_resumed(lambda: train(system, "linear", 0, config, device, checkpoint), 40, monkeypatch)
     assert done == [range(36, 60)]
     for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(one, other)

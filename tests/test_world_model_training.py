@@ -18,6 +18,7 @@ from stages.diffusion.train import train
 from stages.diffusion.training import Draws, Training, learning_rate, windows_loss
 from stages.diffusion.windows import Windows
 from stages.diffusion.world_model import WorldModel
+from tests.conftest import killed_and_resumed
 
 HOPPER = Task({"id": "Hopper-v4"}, 1000, 400.0, None)
 MAZE = Task({"id": "PointMaze_UMaze-v3"}, 300, 1.0, None)
@@ -91,24 +92,9 @@ def test_a_killed_training_ends_with_the_bytes_of_an_uninterrupted_one(params, e
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     checkpoint = Checkpoint("diffusion", params, [], device)
     whole, expected = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
-
-    class Killed(Exception):
-        pass
-
-    original = Training.__call__
-
-    def until_killed(self):
-        if self.done == 40:
-            raise Killed
-        original(self)
-
-    monkeypatch.setattr(Training, "__call__", until_killed)
-    with pytest.raises(Killed):
-        train(episodes, "hopper-medium", HOPPER, 0, small(params), device, checkpoint)
-    monkeypatch.setattr(Training, "__call__", original)
-    done = []
-    monkeypatch.setattr(training_module, "progress", lambda steps, what: done.append(steps) or steps)
-    again, losses = train(episodes, "hopper-medium", HOPPER, 0, small(params), device, checkpoint)
+    (again, losses), done = killed_and_resumed(
+        lambda: train(episodes, "hopper-medium", HOPPER, 0, small(params), device, checkpoint), 40, monkeypatch
+    )
     assert done == [range(36, 60)]
     assert losses == expected
     for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
