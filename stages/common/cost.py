@@ -1,17 +1,23 @@
-"""What a stage took, kept beside the pipeline: equal results must have equal bytes, so no time may be in them."""
+"""What a stage took and what it ran on, kept beside the pipeline: equal results must have equal bytes, so neither times
+nor machines may be in them.
+"""
 
 import hashlib
 import json
 import os
 import platform
+import subprocess
 import time
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from stages.common.files import write_json
+
+PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "minari")  # on whose versions numbers may depend
 
 
 def digest(path: Path | str) -> str:
@@ -36,20 +42,43 @@ def machine() -> str:
     return " and ".join([f"{os.cpu_count()} cores of {model}", *gpu])
 
 
+def revision() -> str | None:
+    """The git commit of the code that runs, and whether the code differs from it; None outside git."""
+
+    def git(*command: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+
+    try:
+        commit, changes = git("rev-parse", "--short=10", "HEAD"), git("status", "--porcelain", "--", "stages")
+    except OSError:  # there is no git
+        return None
+    if commit.returncode:
+        return None
+    return commit.stdout.strip() + (" with changes" if changes.stdout else "")
+
+
+def packages() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
 @contextmanager
 def timed(output: Path | str):
-    """Measures the seconds from entering to leaving, as those of the output that is there then.
+    """Measures the seconds from entering to leaving, as those of the output that is there then, and notes with what it
+    was made.
 
     A stage that went on from a checkpoint took longer than it says: only its last part is counted.
     """
-    start = time.monotonic()
+    start, code = time.monotonic(), revision()
     yield
     seconds = time.monotonic() - start
-    write_json(place(digest(output)), {"output": str(output), "seconds": seconds, "machine": machine()})
+    told = {"output": str(output), "seconds": seconds, "machine": machine(), "revision": code, "packages": packages()}
+    write_json(place(digest(output)), told)
 
 
 def timing(digest: str) -> dict | None:
-    """{"output", "seconds", "machine"} of the output with that md5, when last made here; None where nobody saw."""
+    """{"output", "seconds", "machine", "revision", "packages"} of the output with that md5, when last made here; None
+    where nobody saw.
+    """
     try:
         return json.loads(place(digest).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -6,6 +6,7 @@ import argparse
 
 import numpy as np
 
+from stages.common.cost import timed
 from stages.common.environments import name_of
 from stages.common.files import write_json
 from stages.common.params import load
@@ -60,12 +61,7 @@ def check_environment(data: Transitions, task: Task, dataset: str):
         )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    dataset = parser.parse_args().dataset
-    params = load(*READS)
-
+def write(dataset: str, params):
     facts = {}
     if params.source == "local":
         data = local.collect(dataset, params.local.transitions, params.discount, params.threads)
@@ -78,6 +74,15 @@ def main():
     data.save(f"data/{dataset}/real.npz")
     task.save(dataset)
     write_json(f"results/{dataset}/data.json", {**summary(data, task, params.source), **facts}, digits=6)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    dataset = parser.parse_args().dataset
+    params = load(*READS)
+    with timed(f"data/{dataset}/real.npz"):
+        write(dataset, params)
 
 
 if __name__ == "__main__":

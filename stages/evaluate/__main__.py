@@ -8,6 +8,7 @@ import re
 
 import torch
 
+from stages.common.cost import timed
 from stages.common.environments import name_of
 from stages.common.files import write_json
 from stages.common.params import load
@@ -26,13 +27,8 @@ def layers_of(policies: dict[str, torch.Tensor], snapshots: slice) -> list[tuple
     return [(weight.flatten(0, 1), bias.flatten(0, 1)) for weight, bias in pairs]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--dataset", "--method", "--algorithm"):
-        parser.add_argument(name, required=True)
-    cell = parser.parse_args()
-    params = load(*READS)
-    setup("cpu", params.threads)
+def result(cell: argparse.Namespace, params) -> dict:
+    """Every episode of the last policies, and the curve that leads to them."""
     task = Task.load(cell.dataset)
     policies = load_policies(f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors")
     steps, generators = policies["steps"].tolist(), policies["generators"].tolist()
@@ -48,7 +44,7 @@ def main():
         early = task.score(early).reshape(len(steps) - 1, len(generators), -1)
         curve = [{"step": step, "scores": scores} for step, scores in zip(steps, early, strict=False)]
 
-    result = {
+    return {
         **vars(cell),
         "source": params.source,
         "environment": name_of(task.environment),
@@ -66,7 +62,18 @@ def main():
         ],
         "curve": curve,
     }
-    write_json(f"results/{cell.dataset}/{cell.method}-{cell.algorithm}.json", result, digits=8)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("--dataset", "--method", "--algorithm"):
+        parser.add_argument(name, required=True)
+    cell = parser.parse_args()
+    params = load(*READS)
+    setup("cpu", params.threads)
+    output = f"results/{cell.dataset}/{cell.method}-{cell.algorithm}.json"
+    with timed(output):
+        write_json(output, result(cell, params), digits=8)
 
 
 if __name__ == "__main__":
