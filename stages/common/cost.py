@@ -43,13 +43,13 @@ def machine() -> str:
 
 
 def revision() -> str | None:
-    """The git commit of the code that runs, and whether the code differs from it; None outside git."""
+    """The git commit of the code that runs, and whether that differs from it; None outside git."""
 
     def git(*command: str) -> subprocess.CompletedProcess:
         return subprocess.run(["git", *command], capture_output=True, text=True, check=False)
 
     try:
-        commit, changes = git("rev-parse", "--short=10", "HEAD"), git("status", "--porcelain", "--", "stages")
+        commit, changes = git("rev-parse", "--short=10", "HEAD"), git("status", "--porcelain", "--", "stages/*.py")
     except OSError:  # there is no git
         return None
     if commit.returncode:
