@@ -7,7 +7,9 @@ INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-co
 export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test paper bench ablation clean
+PORT ?= 8000
+
+.PHONY: repro test serve paper bench ablation clean
 
 repro: $(VENV)/repro.done   ## the main job: everything that params.yaml asks for, then the result table
 	dvc repro
@@ -17,6 +19,11 @@ test: $(VENV)/test.done     ## style and tests
 	ruff check .
 	ruff format --check .
 	python -m pytest
+
+serve:                      ## the report in a browser, until interrupted; from another machine, ask PORT of this one
+	@echo "reports/index.html is at http://127.0.0.1:$(PORT)"
+	@(sleep 1; $(PYTHON) -m webbrowser -t http://127.0.0.1:$(PORT) > /dev/null 2>&1) &
+	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory reports
 
 bench: $(VENV)/repro.done   ## how fast training and sampling are, beside plain ones; the tables of docs/performance.md
 	python -m benchmarks
@@ -42,6 +49,11 @@ $(VENV)/repro.done: requirements.txt constraints.txt | $(VENV)/bin/python
 	dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site-cache"
 	touch $@
 
+# The page's test needs a Chromium: the system's, else Debian's package where that may be installed, else Playwright's own
+# build. Without any of them that test is skipped and says so.
 $(VENV)/test.done: requirements-test.txt $(VENV)/repro.done
 	$(INSTALL) -r requirements-test.txt
+	@command -v chromium chromium-browser google-chrome > /dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
+	  || $(VENV)/bin/playwright install --only-shell chromium || echo "no Chromium: the test of the page will be skipped"
 	touch $@

@@ -1,4 +1,5 @@
-"""One parameter at several values: `python -m ablations horizon 1 3 5 7` → reports/ablations/horizon.{csv,png,md}.
+"""One parameter at several values: `python -m ablations horizon 1 3 5 7` → results/ablations/horizon.csv, and what the
+report makes of it.
 
 Any key of params.yaml will do, `section.key` included, and any value that `dvc exp run -S` takes. `--set seeds=3`
 changes more for all values. The same command goes on after an interruption.
@@ -6,10 +7,10 @@ changes more for all values. The same command goes on after an interruption.
 
 import argparse
 
-from ablations.experiments import folder, git, run
-from ablations.figure import draw
-from ablations.table import frame, markdown
-from stages.common.files import write_text
+from ablations.experiments import git, run
+from ablations.table import frame
+from stages.report.ablations import Ablation, save, show
+from stages.report.table import markdown
 from stages.report.words import plural
 
 
@@ -23,7 +24,7 @@ def main():
     found = [experiment for value in values if (experiment := run(given.param, value, given.settings))]
     if not found:
         raise SystemExit(f"ablation of {given.param}: no value came to its end")
-    table, path = frame(found), folder(given.param)
+    table = frame(found)
     seeds, commit = found[0].params["seeds"], git("rev-parse", "--short", "HEAD").strip()
     about = [
         f"From commit {commit}, {plural(seeds, 'seed')}"
@@ -31,11 +32,9 @@ def main():
     ]
     if failed := [value for value in values if value not in set(table["value"])]:
         about.append(f"Without {', '.join(failed)}, which failed.")
-    write_text(f"{path}.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-    draw(table, given.param, path.parent / f"{path.name}.png")
-    text = markdown(table, given.param, [*about, "", f"![{given.param}]({path.name}.png)"])
-    write_text(f"{path}.md", text)
-    print(text, end="")
+    ablation = Ablation(given.param, about, table)
+    save(ablation)
+    print(markdown(show(ablation)), end="")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import pandas as pd
 import yaml
@@ -90,8 +89,3 @@ def run(param: str, value: str, settings: list[str]) -> Experiment | None:
         print(f"ablation: {param} = {value} failed; it is left out", file=sys.stderr, flush=True)
         return None
     return Experiment(value, commit)
-
-
-def folder(param: str) -> Path:
-    """Where the tables go, without the file's ending."""
-    return Path("reports/ablations") / re.sub(r"[^\w.-]+", "-", param)

@@ -6,9 +6,7 @@ import pandas as pd
 from ablations.experiments import Experiment
 from stages.common.cost import seconds
 from stages.common.rng import numpy_stream
-from stages.report.fidelity import short
-from stages.report.statistics import estimate
-from stages.report.words import bracket, label, number
+from stages.report.statistics import draw, estimate
 
 
 def fidelity_columns(record: dict | None) -> dict:
@@ -39,8 +37,9 @@ def rows(experiment: Experiment) -> list[dict]:
     for (dataset, method, algorithm), part in experiment.scores.groupby(["dataset", "method", "algorithm"], sort=False):
         seeds = part.groupby("seed", sort=True).agg(score=("score", "mean"), generator=("generator", "first"))
         generators = [None if pd.isna(generator) else int(generator) for generator in seeds["generator"]]
-        rng = numpy_stream("ablation", dataset, method)
-        cell = estimate(seeds["score"], generators, rng, report["resamples"], report["confidence"])
+        rng = numpy_stream("bootstrap", dataset, method)
+        draws = draw((dataset, method), len(seeds), generators, rng, report["resamples"])
+        cell = estimate(seeds["score"], draws, report["confidence"])
         record = experiment.json(f"results/{dataset}/fidelity-{method}.json")
         steering = experiment.json(f"results/{dataset}/steering.json") if method == "dawm" else None
         found.append(
@@ -63,47 +62,3 @@ def rows(experiment: Experiment) -> list[dict]:
 
 def frame(experiments: list[Experiment]) -> pd.DataFrame:
     return pd.DataFrame([row for experiment in experiments for row in rows(experiment)])
-
-
-def whole(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
-
-
-def markdown(table: pd.DataFrame, param: str, about: list[str]) -> str:
-    """A block for each data set and method, with a line for each value.
-
-    Arguments:
-        about: sentences that say what was run.
-    """
-    lines = [f"# {param}", "", *about, ""]
-    for (dataset, method), part in table.groupby(["dataset", "method"], sort=False):
-        algorithms = list(dict.fromkeys(part["algorithm"]))
-        measures = {
-            "next-state error, median": ("error_median", short),
-            "90th percentile": ("error_p90", short),
-            "median at the last step": ("error_last_step", short),
-            "spread of actions": ("action_spread", short),
-            "steering": ("steering", short),
-            "making, s": ("seconds_making", whole),
-        }
-        measures = {name: kind for name, kind in measures.items() if part[kind[0]].notna().any()}
-        heads = [param, *map(label, algorithms), *measures, "policies, s"]
-        lines += [f"## {dataset}, {label(method)}", "", f"| {' | '.join(heads)} |", f"|:--|{'--:|' * (len(heads) - 1)}"]
-        for value, group in part.groupby("value", sort=False):
-            cells = group.set_index("algorithm")
-            scores = []
-            for algorithm in algorithms:
-                cell = cells.loc[algorithm].replace({np.nan: None})
-                scores.append(f"{number(cell['score'])} {bracket(cell)}".strip())
-            first = group.iloc[0].replace({np.nan: None})
-            own = [form(first[name]) for name, form in measures.values()]
-            policies = whole(group["seconds_policy"].sum() if group["seconds_policy"].notna().all() else None)
-            lines.append(f"| {value} | {' | '.join([*scores, *own, policies])} |")
-        lines.append("")
-    notes = [
-        "Scores: mean over seeds [bootstrap interval]. Next-state errors against the simulator, in standard deviations"
-        " of the real data. Spread: standard deviation of imagined actions over the real ones, averaged. Steering: rank"
-        " correlation of what is asked and reached, beyond what the start tells. Seconds: of this machine, when each"
-        " stage last ran here; making is the training of what a method's transitions come from, and their sampling."
-    ]
-    return "\n".join([*lines, *notes]) + "\n"

@@ -10,16 +10,32 @@ import pytest
 import yaml
 
 from ablations import experiments
-from ablations.experiments import Experiment, folder, name_of
-from ablations.figure import draw
-from ablations.table import frame, markdown
-from stages.common.cost import seconds, timed
+from ablations.experiments import Experiment, name_of
+from ablations.table import frame
+from stages.common.cost import seconds, timed, timing
+from stages.report.ablation_figure import draw
+from stages.report.ablations import Ablation, table
+from stages.report.table import markdown
 
 
-def test_a_time_is_found_again_by_what_was_made(tmp_path, monkeypatch):
+def test_a_time_is_found_again_by_what_was_made_and_so_is_what_made_it(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    with timed(tmp_path / "model"):
-        (tmp_path / "model").write_bytes(b"weights")
+    (tmp_path / "stages").mkdir()
+    monkeypatch.chdir(tmp_path)
+    revisions = []
+    for content in ("", "x = 1\n", "x = 2\n"):
+        with timed(tmp_path / "model"):
+            (tmp_path / "model").write_bytes(b"weights")
+        revisions.append(timing(hashlib.md5(b"weights").hexdigest())["revision"])
+        (tmp_path / "stages/code.py").write_text(content)
+        if content == "":
+            git = ("git", "-c", "user.name=t", "-c", "user.email=t@t")
+            for command in (["init", "-q"], ["add", "stages"], ["commit", "-qm", "code"]):
+                subprocess.run([*git, *command], check=True)
+        (tmp_path / "stages/dvc.lock").write_text("of DVC, which changes while it runs")
+    commit = experiments.git("rev-parse", "--short=10", "HEAD").strip()
+    assert revisions == [None, commit, f"{commit} with changes"]
+    assert timing(hashlib.md5(b"weights").hexdigest())["packages"]["numpy"] == np.__version__
     assert 0 <= seconds(hashlib.md5(b"weights").hexdigest()) < 60
     assert seconds("0" * 32) is None
 
@@ -27,7 +43,7 @@ def test_a_time_is_found_again_by_what_was_made(tmp_path, monkeypatch):
 def test_names_are_such_as_git_allows():
     assert name_of("idm.hidden", "[64, 64]") == "ablation-idm.hidden--64-64"
     assert name_of("target_return", "-1.5") == "ablation-target_return--1.5"
-    assert str(folder("idm.hidden")) == "reports/ablations/idm.hidden"
+    assert Ablation("idm.hidden/2", [], pd.DataFrame()).name == "idm.hidden-2"
 
 
 def record(error: float, made: list[str] | None) -> dict:
@@ -89,34 +105,36 @@ def found(tmp_path, monkeypatch) -> list[Experiment]:
 
 
 def test_a_table_has_scores_fidelity_and_cost_of_its_own_data_set_only(found):
-    table = frame(found)
-    assert len(table) == 2 * 2 * 2
-    dawm = table[(table["method"] == "dawm") & (table["dataset"] == "hopper-medium")]
+    rows = frame(found)
+    assert len(rows) == 2 * 2 * 2
+    dawm = rows[(rows["method"] == "dawm") & (rows["dataset"] == "hopper-medium")]
     assert dawm["value"].tolist() == ["1", "3"]
     assert dawm["score"].tolist() == [11.5, 31.5]
-    assert (dawm["low"] < dawm["score"]).all()
+    assert dawm["low"].isna().all()  # three seeds
     assert dawm["error_median"].tolist() == [0.01, 0.02]
     assert dawm["error_last_step"].tolist() == [0.02, 0.04]
     assert dawm["action_spread"].tolist() == pytest.approx([0.85, 0.85])
     assert dawm["seconds_making"].tolist() == [30, 30]
     assert dawm["seconds_policy"].tolist() == [10, 10]
-    assert table[table["method"] == "real"]["seconds_policy"].eq(1000).all()
-    assert table[table["method"] == "real"]["seconds_making"].isna().all()
+    assert rows[rows["method"] == "real"]["seconds_policy"].eq(1000).all()
+    assert rows[rows["method"] == "real"]["seconds_making"].isna().all()
 
 
 def test_a_time_that_nobody_saw_is_left_open(found, tmp_path):
     next(tmp_path.glob(".timings/1idm0*.json")).unlink()
-    table = frame(found).set_index(["value", "dataset", "method"])["seconds_making"]
-    assert np.isnan(table["1", "hopper-medium", "dawm"])
-    assert table["3", "hopper-medium", "dawm"] == 30
-    assert "| 1 |" in markdown(frame(found), "horizon", ["Told."])
+    rows = frame(found).set_index(["value", "dataset", "method"])["seconds_making"]
+    assert np.isnan(rows["1", "hopper-medium", "dawm"])
+    assert rows["3", "hopper-medium", "dawm"] == 30
+    assert "| hopper-medium, DAWM | 1 | 11.5" in markdown(table(Ablation("horizon", ["Told."], frame(found))))
 
 
 def test_the_figure_and_the_text_name_every_value(found, tmp_path):
-    table = frame(found)
-    draw(table, "horizon", tmp_path / "horizon.png")
+    numbers = frame(found)
+    draw(numbers, "horizon", tmp_path / "horizon.png")
     assert (tmp_path / "horizon.png").stat().st_size > 10_000
-    text = markdown(table, "horizon", ["From somewhere."])
-    assert "| 1 | 11.5 [" in text
-    assert "| 3 | 31.5 [" in text
-    assert text.count("## hopper-medium") == 4
+    assert (tmp_path / "horizon.svg").stat().st_size > 10_000
+    text = markdown(table(Ablation("horizon", ["From somewhere."], numbers)))
+    assert "| of | horizon | TD3+BC | error, median |" in text
+    assert "| hopper-medium, real data | 1 | 11.5 |" in text  # three seeds are too few for an interval
+    assert "| hopper-medium-replay, DAWM | 3 | 31.5 |" in text
+    assert "- From somewhere." in text

@@ -11,6 +11,7 @@ import yaml
 from stages.report import published
 from stages.report.__main__ import main as report
 from stages.report.scores import Scores, score
+from stages.report.table import markdown
 from stages.report.words import label, number, sentence
 from tests import test_report
 from tests.conftest import ROOT
@@ -53,9 +54,11 @@ def make_scores(params, monkeypatch):
 def table(scores: Scores) -> dict[str, list[dict[str, str]]]:
     """Name of a row → what it holds by column, for each data set that has it."""
     found = {}
-    for group in published.groups(scores):
-        for row in group["rows"]:
-            found.setdefault(row["method"], []).append(dict(zip(published.columns(scores), row["cells"], strict=True)))
+    whole = published.table(scores)
+    for group in whole.groups:
+        for row in group.rows:
+            texts = [cell.text for cell in row.cells]
+            found.setdefault(row.label, []).append(dict(zip(whole.columns, texts, strict=True)))
     return found
 
 
@@ -84,7 +87,8 @@ def test_every_published_number_has_its_protocol_and_its_source():
 @pytest.mark.parametrize("source", ["local", "minari"])
 def test_nothing_stands_beside_other_data_of_the_same_name(make_scores, source):
     scores = make_scores(source)
-    assert published.shown(scores) == published.groups(scores) == []
+    assert published.shown(scores) == []
+    assert published.table(scores) is None
     assert published.shown(make_scores("d4rl"))
 
 
@@ -103,10 +107,10 @@ def test_each_protocol_keeps_its_column(make_scores):
 def test_rows_follow_the_grid_and_then_come_the_planners(make_scores):
     algorithms = ["iql", "bc10", "td3bc"]
     scores = make_scores(datasets=["walker2d-medium-v2", DATASET], methods=["dawm", "real"], algorithms=algorithms)
-    groups = published.groups(scores)
-    assert [group["dataset"] for group in groups] == ["walker2d-medium-v2", DATASET]
+    groups = published.table(scores).groups
+    assert [group.dataset for group in groups] == ["walker2d-medium-v2", DATASET]
     for group in groups:
-        names = [row["method"] for row in group["rows"]]
+        names = [row.label for row in group.rows]
         assert names[:3] == ["Real data × IQL", "Real data × 10% BC", "Real data × TD3+BC"]  # of DAWM, nothing
         assert set(names[3:]) == {sentence(label(name)) for name in PLANNERS}
     (row,) = rows_of(method="real", algorithm="bc-10")
@@ -125,12 +129,12 @@ def test_planners_have_published_numbers_alone(make_scores):
 def test_a_data_set_without_published_scores_is_left_out(make_scores):
     assert not published.shown(make_scores(datasets=["antmaze-umaze-v2"]))
     scores = make_scores(datasets=["antmaze-umaze-v2", DATASET])
-    assert [group["dataset"] for group in published.groups(scores)] == [DATASET]
+    assert [group.dataset for group in published.table(scores).groups] == [DATASET]
 
 
 def test_notes_name_every_protocol_and_source(make_scores):
     scores = make_scores(methods=["real", "synther"])
-    lines = published.markdown(scores).splitlines()
+    lines = markdown(published.table(scores)).splitlines()
     for row in rows_of(method="real", algorithm="td3bc") + rows_of(method="synther", algorithm="td3bc"):
         assert f"- {column_of(scores, row)} {row['source']}: {row['protocol']}." in lines
     for row in rows_of(algorithm=""):
@@ -144,17 +148,18 @@ def test_notes_name_every_protocol_and_source(make_scores):
 def test_only_a_run_on_d4rl_writes_the_table_and_its_section(tmp_path, monkeypatch):
     monkeypatch.setattr(test_report, "DATASETS", [DATASET, "hopper-medium-replay-v2"])
     test_report.write_results(tmp_path, monkeypatch)
-    page, markdown = Path("reports/index.html"), Path("reports/tables/published.md")
+    page, text = Path("reports/index.html"), Path("reports/tables/published.md")
     for source in ("d4rl", "minari"):  # the second finds what the first left
         params = yaml.safe_load(Path("params.yaml").read_text())
         Path("params.yaml").write_text(yaml.safe_dump({**params, "source": source}))
-        for data in Path("results").glob("*/data.json"):
-            data.write_text(json.dumps({**json.loads(data.read_text()), "source": source}))
+        for path in Path("results").glob("hopper*/*.json"):
+            content = json.loads(path.read_text())
+            path.write_text(json.dumps({**content, "source": source} if "source" in content else content))
         test_report.run_collect(monkeypatch)
         report()
-        assert markdown.exists() == ("<h2>Published scores</h2>" in page.read_text()) == (source == "d4rl")
+        assert text.exists() == ("<h2>Published scores</h2>" in page.read_text()) == (source == "d4rl")
         if source == "d4rl":
             for row in rows_of(method="real", algorithm="td3bc"):
-                assert f"<td>{text_of(row)}</td>" in page.read_text()
+                assert f">{text_of(row)}</span>" in page.read_text()
                 assert f" {row['source']}: {row['protocol']}.</li>" in page.read_text()
-                assert f" {text_of(row)} |" in markdown.read_text()
+                assert f" {text_of(row)} |" in text.read_text()

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from stages.report.figures import GREY, INK, save, style
+from stages.report.style import GREY, INK, save, style
 
 OURS, THEIRS = "this data set", "D4RL's own"
 

@@ -3,8 +3,11 @@
 The seconds are not of the pipeline's results, which have equal bytes for equal inputs; they are looked up beside it.
 """
 
+import pandas as pd
+
 from stages.common.cost import timing
 from stages.report.scores import Scores
+from stages.report.table import Cell, Group, Row, Table, origin
 from stages.report.words import label, listed, sentence
 
 COLUMNS = {  # heading: what it means
@@ -16,12 +19,14 @@ COLUMNS = {  # heading: what it means
 }
 
 
-def seconds(found: list[dict | None]) -> str:
-    """The sum of the timings; unknown where one is."""
-    if None in found:
+def seconds(value: float | None) -> str:
+    """Unknown where one of the timings is."""
+    if value is None:
         return "–"
-    total = sum(timing["seconds"] for timing in found)
-    return f"{total:,.0f}" if total >= 10 or not found else f"{total:.1f}"
+    return f"{value:,.0f}" if value >= 10 or not value else f"{value:.1f}"
+
+
+FORMS = (seconds, seconds, "{:.3g}".format, "{:,}".format, "{:,}".format)
 
 
 def timings(cost: dict) -> tuple[list, list]:
@@ -30,11 +35,16 @@ def timings(cost: dict) -> tuple[list, list]:
     return [timing(digest) for digest in cost["trained"]], [timing(digest) for digest in made]
 
 
-def cells(cost: dict) -> list[str]:
-    """Texts in the order of `COLUMNS`."""
-    training, sampling = timings(cost)
-    counted = [f"{cost['evaluations']:.3g}", f"{cost['parameters']:,}", f"{cost['transitions']:,}"]
-    return [seconds(training), seconds(sampling), *counted]
+def seconds_of(cost: dict) -> tuple[float | None, float | None]:
+    """Of the trainings, and of the sampling; None where one was not seen."""
+    return tuple(None if None in found else sum(each["seconds"] for each in found) for found in timings(cost))
+
+
+def row(cost: dict) -> dict[str, float | None]:
+    """Numbers in the order of `COLUMNS`."""
+    return dict(
+        zip(COLUMNS, (*seconds_of(cost), cost["evaluations"], cost["parameters"], cost["transitions"]), strict=True)
+    )
 
 
 def costs(scores: Scores) -> dict[str, dict[str, dict]]:
@@ -45,18 +55,6 @@ def costs(scores: Scores) -> dict[str, dict[str, dict]]:
         }
         for dataset, content in scores.collected.items()
     }
-
-
-def groups(scores: Scores) -> list[dict]:
-    """[{dataset, rows: [{method, cells}]}]; empty where nothing was made."""
-    return [
-        {
-            "dataset": dataset,
-            "rows": [{"method": sentence(label(method)), "cells": cells(cost)} for method, cost in records.items()],
-        }
-        for dataset, records in costs(scores).items()
-        if records
-    ]
 
 
 def notes(scores: Scores) -> list[str]:
@@ -75,8 +73,18 @@ def notes(scores: Scores) -> list[str]:
     return said
 
 
-def markdown(scores: Scores) -> str:
-    lines = [f"| data set | method | {' | '.join(COLUMNS)} |", f"|:--|:--|{'--:|' * len(COLUMNS)}"]
-    for group in groups(scores):
-        lines += [f"| {group['dataset']} | {row['method']} | {' | '.join(row['cells'])} |" for row in group["rows"]]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes(scores))]) + "\n"
+def table(scores: Scores) -> Table | None:
+    """None where nothing was made."""
+    found = {dataset: records for dataset, records in costs(scores).items() if records}
+    if not found:
+        return None
+    groups, lines = [], []
+    for dataset, records in found.items():
+        rows = []
+        for method, cost in records.items():
+            numbers, where = row(cost), origin(dataset, method)
+            lines.append({"dataset": dataset, "method": method, **numbers})
+            cells = [Cell(form(value), origin=where) for form, value in zip(FORMS, numbers.values(), strict=True)]
+            rows.append(Row(sentence(label(method)), cells, method))
+        groups.append(Group(dataset, rows, dataset))
+    return Table("costs", "Cost", list(COLUMNS), groups, notes(scores), pd.DataFrame(lines))

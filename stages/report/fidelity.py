@@ -1,6 +1,9 @@
 """How true each method's transitions are, as one table: the numbers of `results/<dataset>/fidelity-<method>.json`."""
 
+import pandas as pd
+
 from stages.report.scores import Scores
+from stages.report.table import Cell, Group, Row, Table, origin
 from stages.report.words import label, percent, sentence
 
 COLUMNS = {  # heading: what it means
@@ -15,6 +18,12 @@ COLUMNS = {  # heading: what it means
     "inverse": "R² of the inverse model on the method's pairs whose action is known",
 }
 
+PAIRS = {  # headings of cells with two numbers → their names in the tidy file
+    "ends": ("ends", "ends in the simulator"),
+    "actions": ("actions, least", "actions, most"),
+    "states": ("states, least", "states, most"),
+}
+
 
 def short(value: float | None) -> str:
     """Two digits, a small one as a power of ten."""
@@ -26,49 +35,59 @@ def short(value: float | None) -> str:
     return f"{value:.2g}" if abs(value) < 0.1 else f"{value:.2f}"
 
 
-def span(ratios: list[list[float]]) -> str:
-    """Least to most of the imagined steps; of the only step, where there is but one."""
+def span(ratios: list[list[float]]) -> tuple[float, float]:
+    """Least and most of the imagined steps; of the only step, where there is but one."""
     values = [ratio for step in ratios for ratio in step]
-    return f"{min(values):.2f} to {max(values):.2f}"
+    return min(values), max(values)
 
 
-def cells(record: dict) -> dict[str, str]:
-    """Heading → text of one method's row."""
+def numbers(record: dict) -> dict[str, tuple[float | None, ...]]:
+    """Heading → one method's numbers, as many as the cell shows."""
     physics, inverse, spread = record["physics"], record["inverse_dynamics"], record["diversity"]
     later = spread["actions"][1:] or spread["actions"]  # DAWM's first action is the data's own
     nearest = record["coverage"]["nearest_neighbour"]
-    found = dict.fromkeys(COLUMNS, "–")
+    found = dict.fromkeys(COLUMNS, (None,))
     if physics:
         terminals = physics["terminals"]
         found |= {
-            "next state": short(physics["overall"]["median"]),
-            "worst": short(physics["worst_median"]),
-            "99th": short(physics["overall"]["p99"]),
-            "reward": short(max(step["median"] for step in physics["reward_error"])),
-            "ends": f"{percent(round(terminals['rate'], 4))}, {percent(round(terminals['simulator_rate'], 4))}",
+            "next state": (physics["overall"]["median"],),
+            "worst": (physics["worst_median"],),
+            "99th": (physics["overall"]["p99"],),
+            "reward": (max(step["median"] for step in physics["reward_error"]),),
+            "ends": (terminals["rate"], terminals["simulator_rate"]),
         }
     else:
-        found["ends"] = percent(round(record["terminal_rate"]["found"], 4))
+        found["ends"] = (record["terminal_rate"]["found"],)
     return found | {
         "actions": span(later),
         "states": span(spread["states"]),
-        "nearest": short(nearest["found"] / nearest["floor"] if nearest["floor"] else None),
-        "inverse": short(inverse and inverse["r2"]),
+        "nearest": (nearest["found"] / nearest["floor"] if nearest["floor"] else None,),
+        "inverse": (inverse and inverse["r2"],),
     }
 
 
-def groups(scores: Scores) -> list[dict]:
-    """[{dataset, rows: [{method, cells}]}], texts in the order of `COLUMNS`."""
-    return [
-        {
-            "dataset": dataset,
-            "rows": [
-                {"method": sentence(label(method)), "cells": list(cells(content["fidelity"][method]).values())}
-                for method in scores.methods
-            ],
-        }
-        for dataset, content in scores.collected.items()
-    ]
+def text(heading: str, values: tuple[float | None, ...]) -> str:
+    if heading == "ends":
+        return ", ".join(percent(round(value, 4)) for value in values)
+    return " to ".join(f"{value:.2f}" for value in values) if heading in ("actions", "states") else short(*values)
+
+
+def table(scores: Scores) -> Table:
+    groups, lines = [], []
+    for dataset, content in scores.collected.items():
+        rows = []
+        for method in scores.methods:
+            found = numbers(content["fidelity"][method])
+            cells = [Cell(text(*item), origin=origin(dataset, method)) for item in found.items()]
+            rows.append(Row(sentence(label(method)), cells, method))
+            plain = {}
+            for heading, values in found.items():
+                names = (heading,) if len(values) == 1 else PAIRS[heading]
+                plain |= dict(zip(names, values, strict=True))
+            lines.append({"dataset": dataset, "method": method, **plain})
+        groups.append(Group(dataset, rows, dataset))
+    notes = [f"{heading}: {meaning}." for heading, meaning in COLUMNS.items()] + remarks(scores)
+    return Table("fidelity", "Fidelity", list(COLUMNS), groups, notes, pd.DataFrame(lines))
 
 
 def remarks(scores: Scores) -> list[str]:
@@ -89,11 +108,3 @@ def remarks(scores: Scores) -> list[str]:
     if not all(record["physics"] for record in records):
         found.append("–: the simulator cannot be reset to an observation of that task, or a transition has many steps.")
     return found
-
-
-def markdown(scores: Scores) -> str:
-    lines = [f"| data set | method | {' | '.join(COLUMNS)} |", f"|:--|:--|{'--:|' * len(COLUMNS)}"]
-    for group in groups(scores):
-        lines += [f"| {group['dataset']} | {row['method']} | {' | '.join(row['cells'])} |" for row in group["rows"]]
-    notes = [f"{heading}: {meaning}" for heading, meaning in COLUMNS.items()] + remarks(scores)
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"

@@ -5,19 +5,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 
-from stages.report.figures import GREY, save, style
 from stages.report.scores import Scores
+from stages.report.style import GREY, panels, save, style
 from stages.report.words import label
-
-
-def panels(count: int, height: float):
-    """So many panels, two to a row."""
-    columns = min(count, 2)
-    rows = -(-count // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(9.3, height * rows), squeeze=False)
-    for axis in axes.flat[count:]:
-        axis.remove()
-    return figure, list(axes.flat[:count])
 
 
 def errors(scores: Scores, path: Path) -> bool:

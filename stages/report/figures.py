@@ -1,49 +1,15 @@
-"""Learning curves and score bars, as PNG files with the same bytes for the same numbers."""
+"""Learning curves and score bars."""
 
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from stages.common.files import atomic
 from stages.report.scores import Scores
+from stages.report.style import GREY, INK, panels, save, style
 from stages.report.words import label
-
-matplotlib.use("Agg")  # no display is needed, and every machine draws alike
-
-INK, GREY, LINE = "#22262b", "#6b7280", "#e3e5e8"
-
-
-def style(methods: list[str]) -> dict[str, tuple]:
-    """Sets the look of every figure; label of a method → its colour, safe for colour-blind readers."""
-    rc = {
-        "font.size": 9,
-        "legend.fontsize": 9,
-        "axes.titlesize": 9,
-        "axes.labelsize": 8.5,
-        "xtick.labelsize": 8.5,
-        "ytick.labelsize": 8.5,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.titlepad": 9,
-        "axes.labelcolor": GREY,
-        "axes.edgecolor": LINE,
-        "axes.titlecolor": INK,
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "grid.color": LINE,
-        "grid.linewidth": 0.7,
-        "xtick.color": GREY,
-        "ytick.color": GREY,
-        "legend.frameon": False,
-        "figure.dpi": 150,
-    }
-    sns.set_theme(style="whitegrid", font="DejaVu Sans", rc=rc)
-    return dict(zip(map(label, methods), sns.color_palette("colorblind", len(methods)), strict=True))
 
 
 def labelled(frame: pd.DataFrame) -> pd.DataFrame:
@@ -54,33 +20,8 @@ def scale(scores: Scores, dataset: str) -> str:
     return "return" if dataset in scores.raw else "normalised score"
 
 
-def head(figure: Figure, handles: list, labels: list[str]) -> float:
-    """One legend above all panels, in as many columns as fit; the height that it takes, in inches."""
-    for columns in range(len(labels), 0, -1):
-        place = {"loc": "upper left", "bbox_to_anchor": (0.005, 1), "ncol": columns, "columnspacing": 1.6}
-        legend = figure.legend(handles, labels, **place)
-        if legend.get_window_extent().width < 0.99 * figure.bbox.width or columns == 1:
-            return 0.42 + 0.2 * (-(-len(labels) // columns) - 1)
-        legend.remove()
-
-
-def save(figure: Figure, path: Path, handles: list, labels: list[str]):
-    """With a legend; no program version in the file, which would change its bytes."""
-    own, above = figure.get_figheight(), head(figure, handles, labels)
-    figure.set_figheight(own + above)
-    figure.tight_layout(rect=(0, 0, 1, own / (own + above)), w_pad=2, h_pad=2)
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
-    plt.close(figure)
-
-
-def banded(scores: Scores) -> bool:
-    """Whether the learning curves have bands: those of many methods would hide each other."""
-    return len(scores.methods) <= 4
-
-
 def learning_curves(curves: pd.DataFrame, scores: Scores, path: Path):
-    """A row of panels for each data set, a panel for each algorithm: means over seeds, with bands where `banded`."""
+    """A row of panels for each data set, a panel for each algorithm: means over seeds, bands of one deviation."""
     palette = style(scores.methods)
     datasets = list(scores.collected)
     shape = (len(datasets), len(scores.algorithms))
@@ -96,9 +37,9 @@ def learning_curves(curves: pd.DataFrame, scores: Scores, path: Path):
                 "markersize": 3.5,
                 "markeredgewidth": 0,
                 "linewidth": 1.6,
-                "err_kws": {"linewidth": 0},
+                "err_kws": {"linewidth": 0, "alpha": 0.2 if len(palette) <= 4 else 0.1},
             }
-            sns.lineplot(part, **columns, **look, errorbar="sd" if banded(scores) else None, legend=False, ax=axis)
+            sns.lineplot(part, **columns, **look, errorbar="sd", legend=False, ax=axis)
             axis.axhline(scores.behaviour[dataset], color=GREY, linestyle=(0, (4, 3)), linewidth=1)
             heading = f"{dataset}\n" if axis is row[0] else ""
             axis.set(title=heading + label(algorithm), xlabel="training step", ylabel=scale(scores, dataset))
@@ -114,10 +55,7 @@ def score_bars(episodes: pd.DataFrame, scores: Scores, path: Path):
     """A panel for each data set: a bar for each cell's mean, a point for each seed, a line for the interval."""
     palette = style(scores.methods)
     datasets = list(scores.collected)
-    columns = min(len(datasets), 2)
-    rows = -(-len(datasets) // columns)
-    width = 9.3
-    figure, axes = plt.subplots(rows, columns, figsize=(width, 2.8 * rows), squeeze=False, sharey=not scores.raw)
+    figure, axes = panels(len(datasets), 2.8)
     seeds = episodes.groupby(["dataset", "method", "algorithm", "seed"], sort=False)["score"].mean().reset_index()
     frame = labelled(seeds)
     columns = {"x": "algorithm", "y": "score", "hue": "method", "hue_order": list(palette), "palette": palette}
@@ -130,7 +68,7 @@ def score_bars(episodes: pd.DataFrame, scores: Scores, path: Path):
         "errorbar": None,
         "legend": False,
     }
-    for axis, dataset in zip(axes.flat, datasets, strict=False):
+    for axis, dataset in zip(axes, datasets, strict=True):
         part = frame[frame["dataset"] == dataset]
         sns.barplot(part, **columns, **look, order=list(map(label, scores.algorithms)), ax=axis)
         for method, container in zip(scores.methods, list(axis.containers), strict=True):
@@ -145,8 +83,6 @@ def score_bars(episodes: pd.DataFrame, scores: Scores, path: Path):
         axis.axhline(scores.behaviour[dataset], color=GREY, linestyle=(0, (4, 3)), linewidth=1)
         axis.set(title=dataset, xlabel="", ylabel=scale(scores, dataset))
         axis.grid(visible=False, axis="x")
-    for axis in axes.flat[len(datasets) :]:
-        axis.remove()
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour, alpha=0.75, linewidth=0) for colour in palette.values()]
     handles.append(plt.Line2D([], [], color=GREY, linestyle=(0, (4, 3)), linewidth=1))
     save(figure, path, handles, [*palette, "average of the data"])

@@ -1,9 +1,10 @@
 """What the numbers say, in sentences made from them: the headline, and the notes under the tables."""
 
 from stages.report.scores import AVERAGE, Scores
-from stages.report.statistics import FEWEST_SEEDS, Estimate, average, difference, units
+from stages.report.statistics import LEAST_FREEDOM, Draws, Estimate, average, difference
 from stages.report.words import bracket, label, listed, number, percent, plural, sentence
 
+TOO_FEW = "too few seeds for an interval"
 FLOORS = ("bc", "bc10")
 SOURCES = {
     "local": "Locally collected data, not D4RL's files.",
@@ -82,7 +83,7 @@ def points(scores: Scores) -> str:
 def verdict(gain: Estimate) -> str:
     """Whether a difference's interval leaves room for none."""
     if gain.excludes_zero is None:
-        return "too few seeds for an interval"
+        return TOO_FEW
     return "interval excludes 0" if gain.excludes_zero else "interval includes 0"
 
 
@@ -91,25 +92,36 @@ def counts(values, noun: str) -> str:
     return listed(f"{value:,}" for value in values) + f" {noun}" + ("" if values == [1] else "s")
 
 
-def interval_notes(scores: Scores, seeds: int, resamples: int) -> list[str]:
-    """How the intervals were made and what they leave out."""
-    if seeds < FEWEST_SEEDS:
-        return [f"No interval: {plural(seeds, 'seed')}, and an interval takes {FEWEST_SEEDS}."]
-    kind = f"{percent(scores.confidence)} interval of the mean over seeds"
-    found = [
-        f"Brackets: {kind}, percentile bootstrap, {resamples:,} resamples; with few seeds, narrower than its name."
-    ]
-    clustered, single = [], []
+def draws_of(scores: Scores, method: str) -> list[Draws]:
+    """The bootstrap samples of a method, on each data set."""
+    return [scores.runs[dataset, method, scores.algorithms[0]].draws for dataset in scores.collected]
+
+
+def interval_notes(scores: Scores) -> list[str]:
+    """How the intervals were made, what they leave out, and where there are none."""
+    clustered, single, few = [], [], {}
     for method in scores.methods:
-        generators = [
-            [seed["generator"] for seed in cell["seeds"]]
-            for content in scores.collected.values()
-            for cell in content["cells"]
-            if cell["method"] == method
-        ]
-        if any(None not in clusters for clusters in generators):
-            several = all(units(seeds, clusters)[1] for clusters in generators)
-            (clustered if several else single).append(label(method))
+        draws = draws_of(scores, method)
+        seeds = draws[0].times.shape[1]
+        cells = [cell for content in scores.collected.values() for cell in content["cells"] if cell["method"] == method]
+        generators = {seed["generator"] for cell in cells for seed in cell["seeds"]} - {None}
+        if generators:
+            (clustered if len(generators) > 1 else single).append(label(method))
+        if min(draw.units for draw in draws) <= LEAST_FREEDOM:
+            units = plural(len(generators), "generator") if len(generators) > 1 else plural(seeds, "seed")
+            few.setdefault(units, []).append(label(method))
+    resamples = len(draws_of(scores, scores.methods[0])[0].times)
+    found = []
+    if any(cell.low is not None for cell in scores.cells.values()):
+        kind = f"{percent(scores.confidence)} interval of the mean over seeds"
+        found.append(
+            f"Brackets: {kind}, expanded percentiles of a stratified bootstrap, {resamples:,} resamples; of five seeds"
+            " still a little narrower than its name."
+        )
+    found += [
+        f"{listed(names)}: {units} are too few for an interval on one data set; it takes {LEAST_FREEDOM + 1}."
+        for units, names in few.items()
+    ]
     if clustered:
         shared = "policies that share a generator are not independent: generators are resampled, then seeds in each."
         found.append(f"{listed(clustered)}: {shared}")
@@ -140,7 +152,7 @@ def source(scores: Scores) -> str:
     return " ".join(SOURCES[name] for name in sorted(names))
 
 
-def notes(scores: Scores, resamples: int) -> list[str]:
+def notes(scores: Scores) -> list[str]:
     """The sentences under the score table."""
     cells = [cell for content in scores.collected.values() for cell in content["cells"]]
     seeds = len(cells[0]["seeds"])
@@ -151,6 +163,6 @@ def notes(scores: Scores, resamples: int) -> list[str]:
         source(scores),
         *scale_notes(scores, deviation),
         f"{plural(seeds, 'seed')}, {episodes} each, in {environments}; last checkpoint, deterministic policy.",
-        *interval_notes(scores, seeds, resamples),
+        *interval_notes(scores),
         "Behaviour: the average score of the data's own episodes.",
     ]

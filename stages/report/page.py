@@ -1,36 +1,45 @@
-"""The report as one self-contained page: a Jinja2 template filled with text and numbers that are ready to be shown."""
+"""The report as one self-contained page: a Jinja2 template filled with tables, charts and text, all ready to show."""
 
+import json
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.common.algorithm_settings import fits
 from stages.common.schema import Params, shelf
-from stages.report import costs, fidelity, published
-from stages.report.notes import headline, points, source, subject, verdict
-from stages.report.page_figures import data_sections, fidelity_figures, figures, intervals
-from stages.report.scores import AVERAGE, Scores
-from stages.report.statistics import Estimate
-from stages.report.tables import is_best
-from stages.report.words import BEHAVIOUR, blocks, bracket, label, number, percent, sentence, spread
+from stages.report import charts, provenance
+from stages.report.notes import headline, source, subject
+from stages.report.page_figures import data_sections
+from stages.report.panels import Panel
+from stages.report.scores import Scores
+from stages.report.style import palette
+from stages.report.table import Cell, Table
+from stages.report.tables import gain_cell
+from stages.report.words import blocks, label, number
 
 RUN = "run"  # heads the root keys of params.yaml that belong to no section
 
 
-def tone(gain: Estimate) -> str:
-    """Class of a difference: coloured only where its interval excludes 0."""
-    return ("more" if gain.mean > 0 else "less") if gain.excludes_zero else "open"
+@dataclass(frozen=True)
+class Section:
+    """A heading of the page with tables, charts and figures, in that order; without any of them it is not shown.
 
+    Attributes:
+        panels: (title, caption, panels) of each group of charts.
+        figures: as `page_figures.figure` gives them.
+    """
 
-def gain_cell(gain: Estimate) -> dict:
-    return {
-        "mean": number(gain.mean, sign=True),
-        "bracket": bracket(gain),
-        "verdict": verdict(gain),
-        "tone": tone(gain),
-    }
+    title: str
+    tables: list[Table] = field(default_factory=list)
+    panels: list[tuple[str, str, list[Panel]]] = field(default_factory=list)
+    figures: list[dict] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.figures or any(panels for *_, panels in self.panels))
 
 
 def cards(scores: Scores) -> list[dict]:
@@ -38,52 +47,31 @@ def cards(scores: Scores) -> list[dict]:
     method = subject(scores)
     if method is None or not scores.differences:
         return []
-    dataset = scores.headline
-    return [
-        {
-            "algorithm": label(algorithm),
-            **gain_cell(scores.differences[dataset, method, algorithm]),
-            "method": label(method),
-            "ours": number(scores.cells[dataset, method, algorithm].mean),
-            "real": number(scores.cells[dataset, "real", algorithm].mean),
-        }
-        for algorithm in scores.algorithms
-    ]
+    dataset, found = scores.headline, []
+    for algorithm in scores.algorithms:
+        cell: Cell = gain_cell(scores.differences[dataset, method, algorithm])
+        ours, real = (number(scores.cells[dataset, name, algorithm].mean) for name in (method, "real"))
+        pair = f"{label(method)} {ours}, real data {real}"
+        found.append({"algorithm": algorithm, "name": label(algorithm), "gain": cell, "pair": pair})
+    return found
 
 
-def heading(dataset: str) -> str:
-    return sentence(dataset) if dataset == AVERAGE else dataset
+def choices(scores: Scores) -> dict[str, list[dict]]:
+    """What the page can be filtered by: axis → its names, labels, and the methods' colours."""
+    colours = hexadecimal(scores)
+    return {
+        "dataset": [{"name": name, "label": name, "colour": ""} for name in scores.collected],
+        "method": [{"name": name, "label": label(name), "colour": colours[label(name)]} for name in scores.methods],
+        "algorithm": [{"name": name, "label": label(name), "colour": ""} for name in scores.algorithms],
+    }
 
 
-def score_groups(scores: Scores) -> list[dict]:
-    """The score table, a group of rows for each data set."""
-    groups = []
-    for dataset in scores.datasets:
-        lines = []
-        for method in scores.methods:
-            cells = []
-            for algorithm in scores.algorithms:
-                cell = scores.cells[dataset, method, algorithm]
-                shown = {"mean": number(cell.mean), "spread": spread(cell), "bracket": bracket(cell)}
-                cells.append({**shown, "best": is_best(scores, dataset, method, algorithm)})
-            lines.append({"method": sentence(label(method)), "cells": cells})
-        groups.append({"dataset": heading(dataset), "rows": lines, "behaviour": number(scores.behaviour[dataset])})
-    return groups
-
-
-def difference_groups(scores: Scores) -> list[dict]:
-    """The table of differences to real data, grouped likewise; empty where the grid has nothing to compare."""
-    if not scores.differences:
-        return []
-    others = [method for method in scores.methods if method != "real"]
-    groups = []
-    for dataset in scores.datasets:
-        lines = []
-        for method in others:
-            gains = [scores.differences[dataset, method, algorithm] for algorithm in scores.algorithms]
-            lines.append({"method": sentence(label(method)), "cells": list(map(gain_cell, gains))})
-        groups.append({"dataset": heading(dataset), "rows": lines})
-    return groups
+def hexadecimal(scores: Scores) -> dict[str, str]:
+    """Label of a method → its colour, as the figures have it."""
+    return {
+        name: "#" + "".join(f"{round(255 * part):02x}" for part in colour)
+        for name, colour in palette(scores.methods).items()
+    }
 
 
 def parameter_sections(params: Params) -> list[dict]:
@@ -106,38 +94,38 @@ def parameter_sections(params: Params) -> list[dict]:
     return [{"title": title, "blocks": blocks(record)} for title, record in {RUN: root, **sections}.items()]
 
 
-def render(scores: Scores, params: Params, notes: list[str], folder: Path, drawn: dict[str, bool]) -> str:
-    """The whole page; `folder` holds the figures, of which `drawn` says which there are."""
+def script(content) -> Markup:
+    """JSON that may stand in a script element."""
+    return Markup(json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/"))
+
+
+def breakable(name: str) -> Markup:
+    """A long key that may break after a separator, without a character that would be copied with it."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_./@-])", name))
+
+
+def render(scores: Scores, params: Params, sections: list[Section], folder: Path) -> str:
+    """The whole page; `folder` holds the data cards' figures."""
     templates = FileSystemLoader(Path(__file__).parent)
     options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = Environment(loader=templates, autoescape=True, **options)
-    # Long keys may break after a separator, without a character that would be copied with them.
-    environment.filters["breakable"] = lambda name: Markup("<wbr>").join(re.split(r"(?<=[_.])", name))
+    environment.filters.update(breakable=breakable, script=script)
     title, line = headline(scores)
+    shown = [section for section in sections if section]
+    panels = [panel for section in shown for *_, group in section.panels for panel in group]
+    records = provenance.records(scores)
     return environment.get_template("page.html.jinja").render(
         title=title,
         line=line,
-        cards=cards(scores),
-        algorithms=[label(algorithm) for algorithm in scores.algorithms],
-        score_groups=score_groups(scores),
-        behaviour=sentence(BEHAVIOUR),
-        notes=notes,
-        difference_groups=difference_groups(scores),
-        points=sentence(points(scores)),
-        confidence=percent(scores.confidence),
-        intervals=intervals(scores),
-        cost_columns=costs.COLUMNS,
-        cost_groups=costs.groups(scores),
-        cost_notes=costs.notes(scores),
-        published_columns=published.columns(scores),
-        published_groups=published.groups(scores),
-        published_notes=published.notes(scores),
-        figures=figures(scores, folder),
-        fidelity_columns=fidelity.COLUMNS,
-        fidelity_groups=fidelity.groups(scores),
-        fidelity_remarks=fidelity.remarks(scores),
-        fidelity_figures=fidelity_figures(scores, folder, drawn),
-        data_sections=data_sections(scores, folder.parent / "data"),
-        parameter_sections=parameter_sections(params),
         source=source(scores),
+        cards=cards(scores),
+        choices=choices(scores),
+        sections=shown,
+        panels=[panel.content for panel in panels],
+        specifications=charts.specifications({panel.kind for panel in panels}, hexadecimal(scores)),
+        library=Markup(vl_convert.javascript_bundle().replace("</script", "<\\/script")) if panels else "",
+        records=records,
+        anchors={record["key"]: record["anchor"] for record in records},
+        data_sections=data_sections(scores, folder),
+        parameter_sections=parameter_sections(params),
     )

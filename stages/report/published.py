@@ -7,7 +7,10 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from stages.report.scores import Scores
+from stages.report.table import Cell, Group, Row, Table, origin
 from stages.report.words import label, number, sentence, spread
 
 OURS = {"bc-10": "bc10"}  # algorithms that the file names otherwise
@@ -15,7 +18,7 @@ MEASURED = "measured"
 
 
 @dataclass(frozen=True)
-class Row:
+class Published:
     """A row of published_scores.csv; `algorithm` is empty where a method has none, `std` None where none is given."""
 
     dataset: str
@@ -31,12 +34,12 @@ class Row:
         return self.protocol, self.source
 
 
-def read() -> list[Row]:
+def read() -> list[Published]:
     """All published scores, algorithms named as they are here."""
     with Path(__file__).with_name("published_scores.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return [
-        Row(
+        Published(
             dataset=row["dataset"],
             method=row["method"],
             algorithm=OURS.get(row["algorithm"], row["algorithm"]),
@@ -49,7 +52,7 @@ def read() -> list[Row]:
     ]
 
 
-def shown(scores: Scores) -> list[Row]:
+def shown(scores: Scores) -> list[Published]:
     """For each data set the grid's cells, then methods without an algorithm; none where the data are not D4RL's."""
     published, found = read(), []
     for dataset, content in scores.collected.items():
@@ -62,39 +65,14 @@ def shown(scores: Scores) -> list[Row]:
     return found
 
 
-def marks(rows: list[Row]) -> dict[tuple[str, str], str]:
+def marks(rows: list[Published]) -> dict[tuple[str, str], str]:
     """(protocol, source) → the short mark that heads its column, in order of first appearance."""
     return {column: f"[{k}]" for k, column in enumerate(dict.fromkeys(row.column for row in rows), 1)}
-
-
-def columns(scores: Scores) -> list[str]:
-    """The headings right of the method's name."""
-    return [MEASURED, *marks(shown(scores)).values()]
 
 
 def text(found) -> str:
     """Mean and spread of an estimate or of a published row."""
     return f"{number(found.mean)} {spread(found)}".strip()
-
-
-def groups(scores: Scores) -> list[dict]:
-    """[{dataset, rows: [{method, cells}]}], texts in the order of `columns`."""
-    rows, tables = shown(scores), {}
-    for row in rows:
-        names = row.method, row.algorithm
-        cell = scores.cells.get((row.dataset, *names))
-        blank = {MEASURED: text(cell) if cell else "–", **dict.fromkeys(marks(rows), "–")}
-        tables.setdefault(row.dataset, {}).setdefault(names, blank)[row.column] = text(row)
-    return [
-        {
-            "dataset": dataset,
-            "rows": [
-                {"method": sentence(" × ".join(label(name) for name in names if name)), "cells": list(cells.values())}
-                for names, cells in lines.items()
-            ],
-        }
-        for dataset, lines in tables.items()
-    ]
 
 
 def notes(scores: Scores) -> list[str]:
@@ -107,9 +85,36 @@ def notes(scores: Scores) -> list[str]:
     ]
 
 
-def markdown(scores: Scores) -> str:
-    headings = columns(scores)
-    lines = [f"| data set | method | {' | '.join(headings)} |", f"|:--|:--|{'--:|' * len(headings)}"]
-    for group in groups(scores):
-        lines += [f"| {group['dataset']} | {row['method']} | {' | '.join(row['cells'])} |" for row in group["rows"]]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes(scores))]) + "\n"
+def table(scores: Scores) -> Table | None:
+    """Measured and published scores side by side; None where the file has nothing on these data."""
+    rows = shown(scores)
+    if not rows:
+        return None
+    columns = {MEASURED: None, **{mark: column for column, mark in marks(rows).items()}}
+    lines: dict[str, dict[tuple, dict[str, Cell]]] = {}
+    frame = []
+    for row in rows:
+        names = (row.method, row.algorithm)
+        place = lines.setdefault(row.dataset, {})
+        if names not in place:
+            cell = scores.cells.get((row.dataset, *names))
+            ours = Cell(text(cell), origin=origin(row.dataset, *names)) if cell else Cell("–")
+            place[names] = {**dict.fromkeys(columns, Cell("–")), MEASURED: ours}
+            if cell:
+                frame.append(
+                    {**vars(row), "mean": cell.mean, "std": cell.std, "protocol": MEASURED, "source": MEASURED}
+                )
+        place[names][marks(rows)[row.column]] = Cell(text(row))
+        frame.append(vars(row))
+    groups = [
+        Group(
+            dataset,
+            [
+                Row(sentence(" × ".join(label(name) for name in names if name)), list(cells.values()), names[0])
+                for names, cells in found.items()
+            ],
+            dataset,
+        )
+        for dataset, found in lines.items()
+    ]
+    return Table("published", "Published scores", list(columns), groups, notes(scores), pd.DataFrame(frame))

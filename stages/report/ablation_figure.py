@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
-from stages.report.figures import GREY, save, style
+from stages.report.style import GREY, save, style
 from stages.report.words import label
 
 LINES = ("-", (0, (2, 2)), (0, (5, 1, 1, 1)), (0, (1, 1)))

@@ -1,0 +1,94 @@
+"""Performance profiles, the matrix of improvements, and cost against score."""
+
+from pathlib import Path
+
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+
+from stages.report.costs import costs, seconds_of
+from stages.report.scores import Scores
+from stages.report.style import GREY, LINE, panels, save, style
+from stages.report.words import label
+
+
+def profiles(frame: pd.DataFrame, scores: Scores, path: Path) -> bool:
+    """A panel for each algorithm: share of runs above each score, with bands; False where there is no common scale."""
+    if frame.empty:
+        return False
+    palette = style(scores.methods)
+    figure, axes = panels(len(scores.algorithms), 2.9)
+    for axis, algorithm in zip(axes, scores.algorithms, strict=True):
+        for method, part in frame[frame["algorithm"] == algorithm].groupby("method", sort=False):
+            colour = palette[label(method)]
+            axis.step(part["threshold"], part["share"], where="post", color=colour, linewidth=1.6)
+            if part["low"].notna().all():
+                axis.fill_between(
+                    part["threshold"], part["low"], part["high"], step="post", color=colour, alpha=0.12, lw=0
+                )
+        axis.set(title=label(algorithm), xlabel="normalised score", ylabel="share of runs above it", ylim=(-0.02, 1.02))
+    handles = [plt.Line2D([], [], color=colour, linewidth=2) for colour in palette.values()]
+    save(figure, path, handles, list(palette))
+    return True
+
+
+def improvements(frame: pd.DataFrame, scores: Scores, path: Path) -> bool:
+    """A matrix for each algorithm: how probably the row's method scores above the column's; False with one method."""
+    if frame.empty:
+        return False
+    style(scores.methods)
+    names = list(map(label, scores.methods))
+    figure, axes = panels(len(scores.algorithms), 1.4 + 0.36 * len(names))
+    for axis, algorithm in zip(axes, scores.algorithms, strict=True):
+        part = frame[frame["algorithm"] == algorithm]
+        table = part.assign(method=part["method"].map(label), over=part["over"].map(label))
+        table = table.pivot(index="method", columns="over", values="point").reindex(index=names, columns=names)
+        look = {"cmap": "PuOr_r", "vmin": 0, "vmax": 1, "cbar": False, "linewidths": 1, "linecolor": "white"}
+        sns.heatmap(table, annot=True, fmt=".2f", annot_kws={"size": 8.5}, **look, ax=axis)
+        axis.set(title=label(algorithm), xlabel="… above a run of", ylabel="a run of …")
+        axis.tick_params(axis="x", rotation=40)
+        plt.setp(axis.get_xticklabels(), ha="right", rotation_mode="anchor")
+        axis.tick_params(axis="y", rotation=0)
+        axis.grid(visible=False)
+    save(figure, path, [], [])
+    return True
+
+
+def making(scores: Scores) -> dict[str, float]:
+    """Method → seconds that its transitions took, training included, on all data sets; without those not seen here."""
+    found: dict[str, list] = {}
+    for records in costs(scores).values():
+        for method, cost in records.items():
+            found.setdefault(method, []).extend(seconds_of(cost))
+    return {method: sum(took) for method, took in found.items() if None not in took and sum(took) > 0}
+
+
+def cost_against_score(scores: Scores, path: Path) -> bool:
+    """A panel for each algorithm, a point for each method that makes data; False where nobody saw how long it took."""
+    took = making(scores)
+    if not took:
+        return False
+    palette = style(scores.methods)
+    figure, axes = panels(len(scores.algorithms), 2.9)
+    for axis, algorithm in zip(axes, scores.algorithms, strict=True):
+        for method, total in took.items():
+            cell, colour = scores.cells[scores.headline, method, algorithm], palette[label(method)]
+            if cell.low is not None:
+                axis.vlines(total, cell.low, cell.high, color=colour, linewidth=1.4)
+            axis.plot(total, cell.mean, color=colour, marker="o", markersize=6, markeredgewidth=0)
+        if "real" in scores.methods:
+            axis.axhline(scores.cells[scores.headline, "real", algorithm].mean, color=GREY, linestyle=(0, (4, 3)), lw=1)
+        axis.set_xscale("log")
+        axis.margins(x=0.15)
+        axis.grid(visible=True, axis="x", color=LINE, linewidth=0.7)
+        axis.set(title=label(algorithm), xlabel="seconds to make its data, training included", ylabel="score")
+    handles = [
+        plt.Line2D([], [], color=palette[label(name)], marker="o", markersize=6, linewidth=0, markeredgewidth=0)
+        for name in took
+    ]
+    names = list(map(label, took))
+    if "real" in scores.methods:
+        handles.append(plt.Line2D([], [], color=GREY, linestyle=(0, (4, 3)), linewidth=1))
+        names.append(label("real"))
+    save(figure, path, handles, names)
+    return True

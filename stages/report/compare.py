@@ -1,0 +1,199 @@
+"""Two runs side by side: `python -m stages.report.compare REV_A [REV_B] [--out FILE]` prints what differs, as Markdown.
+
+REV is whatever git takes for a commit, the name of a DVC experiment, or `workspace`, the files as they lie here. Of
+both sides `results/scores.csv` and `params.yaml` are read, below the present folder; nothing is checked out.
+"""
+
+import argparse
+import io
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from stages.common.files import write_text
+from stages.common.rng import numpy_stream
+from stages.report.statistics import LEAST_FREEDOM, Estimate, average, difference, draw, estimate, units
+from stages.report.words import bracket, label, listed, number, percent, plain, plural, sentence, spread
+
+WORKSPACE, ABSENT, FEW = "workspace", "absent", "too few seeds"
+LONGEST = 60  # letters of a parameter's value that are shown
+Cell = tuple[str, str, str]  # data set, method, algorithm
+
+
+@dataclass(frozen=True)
+class Run:
+    """One side."""
+
+    title: str
+    params: dict
+    cells: dict[Cell, tuple[np.ndarray, list[int] | None]]  # scores and generators of the seeds
+    raw: set[str]  # data sets without reference scores, whose scores are plain returns
+
+
+class Row(NamedTuple):
+    """A line of the table; `same` where every seed scores the same on both sides, and then `gain` has no interval."""
+
+    names: Cell
+    a: Estimate
+    b: Estimate
+    gain: Estimate
+    same: bool
+
+
+def git(*command: str) -> str | None:
+    """What it prints; None where it fails."""
+    done = subprocess.run(["git", *command], capture_output=True, encoding="utf-8")
+    return None if done.returncode else done.stdout
+
+
+def commit_of(revision: str) -> str:
+    """The commit of a revision, or else of the newest experiment of that name; SystemExit where there is neither."""
+    if git("rev-parse", "--git-dir") is None:
+        raise SystemExit(f"{revision}: not in a git repository")
+    if found := git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"):
+        return found.strip()
+    command = "for-each-ref", "--sort=creatordate", "--format=%(refname:lstrip=4) %(objectname)", "refs/exps"
+    experiments = dict(line.split(" ") for line in git(*command).splitlines())  # of refs/exps/ab/cdef/NAME, the name
+    if revision not in experiments:
+        raise SystemExit(f"{revision}: neither a revision nor a DVC experiment")
+    return experiments[revision]
+
+
+def read(revision: str) -> Run:
+    """One side; SystemExit in one line where something is missing."""
+    commit, texts = None if revision == WORKSPACE else commit_of(revision), []
+    for path, remedy in (("results/scores.csv", "; run: dvc repro"), ("params.yaml", "")):
+        found = git("show", f"{commit}:./{path}") if commit else Path(path).is_file() and Path(path).read_text("utf-8")
+        if not found:
+            raise SystemExit(f"{revision} has no {path}{remedy}")
+        texts.append(found)
+    episodes, params, cells = pd.read_csv(io.StringIO(texts[0])), yaml.safe_load(texts[1]), {}
+    for names, part in episodes.groupby(["dataset", "method", "algorithm"], sort=False):
+        seeds = part.groupby("seed").agg({"score": "mean", "generator": "first"})
+        generators = None if seeds["generator"].isna().all() else seeds["generator"].astype(int).tolist()
+        cells[names] = (seeds["score"].to_numpy(), generators)
+    raw = (episodes["score"] == episodes["return"]).groupby(episodes["dataset"]).all()
+    title = revision if commit is None or commit.startswith(revision) else f"{revision} ({commit[:7]})"
+    return Run(title, params, cells, set(raw.index[raw]) if params["source"] == "minari" else set())
+
+
+def estimates(run: Run, side: str, cells: list[Cell], report: dict) -> dict[Cell, Estimate]:
+    """Of those cells; algorithms share the draws of a data set and method."""
+    found, draws = {}, {}
+    for dataset, method, algorithm in cells:
+        (values, generators), stratum = run.cells[dataset, method, algorithm], (side, dataset, method)
+        if stratum not in draws:
+            rng = numpy_stream("bootstrap", "compare", *stratum)
+            draws[stratum] = draw(stratum, len(values), generators, rng, report["resamples"])
+        found[dataset, method, algorithm] = estimate(values, draws[stratum], report["confidence"])
+    return found
+
+
+def compared(a: Run, b: Run) -> list[Row]:
+    """A row for each cell of both, then averages of a method and algorithm over several data sets of one scale."""
+    report, rows, averages = b.params["report"], [], []
+    confidence, cells = report["confidence"], [names for names in a.cells if names in b.cells]
+    first, second = estimates(a, "a", cells, report), estimates(b, "b", cells, report)
+    for names in cells:
+        one, two = first[names], second[names]
+        same = np.array_equal(one.values, two.values)
+        if same:  # one run, found on both sides: its chance is in no difference, nor in an average's
+            one, two = replace(one, parts={}), replace(two, parts={})
+        rows.append(Row(names, one, two, difference(two, one, confidence), same))
+    for pair in dict.fromkeys(names[1:] for names in cells):
+        parts = [row for row in rows if row.names[1:] == pair and row.names[0] not in a.raw | b.raw]
+        if len(parts) > 1:
+            one, two = average([row.a for row in parts], confidence), average([row.b for row in parts], confidence)
+            gain, same = difference(two, one, confidence), all(row.same for row in parts)
+            averages.append(Row((f"average of {len(parts)}", *pair), one, two, gain, same))
+    return rows + averages
+
+
+def verdict(row: Row) -> str:
+    if row.same or row.gain.low is None:
+        return "the same results" if row.same else FEW
+    if row.gain.excludes_zero:
+        return "more" if row.gain.low > 0 else "less"
+    return "no difference shown"
+
+
+def changes(a: dict, b: dict, prefix: str = "") -> list[str]:
+    """A line for each parameter, or whole section of one side, that differs; values as YAML writes them."""
+    found = []
+    for key in a | b:
+        old, new = a.get(key, ABSENT), b.get(key, ABSENT)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += changes(old, new, f"{prefix}{key}.")
+        elif old != new:
+            texts = (yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1e6) for value in (old, new))
+            values = [text.removesuffix("...\n").strip() for text in texts]
+            values = ["{…}" if value[0] == "{" and len(value) > LONGEST else value for value in values]
+            found.append(f"`{prefix}{key}`: {' → '.join(values)}")
+    return found
+
+
+def notes(a: Run, b: Run, rows: list[Row]) -> list[str]:
+    """What the numbers mean and what they leave out."""
+    cells, report = [row for row in rows if row.names in a.cells], b.params["report"]
+    found = ["±: sample standard deviation (n−1) over seeds. The same results: every seed scores the same in A and B."]
+    if raw := list(dict.fromkeys(row.names[0] for row in cells if row.names[0] in a.raw | b.raw)):
+        found.append(f"{listed(raw)}: plain returns, since no reference scores are stored; in no average.")
+    if any(row.gain.low is not None for row in rows):
+        kind = f"{percent(report['confidence'])} interval of the difference, expanded bootstrap percentiles"
+        drawn = "A and B resampled independently, by seeds, or by generators and then the seeds of each"
+        found.append(f"Brackets: {kind}, {plural(report['resamples'], 'resample')}; {drawn}.")
+    if any(verdict(row) == FEW for row in rows):
+        found.append(
+            f"{sentence(FEW)}: Σ (n − 1) is below {LEAST_FREEDOM}, n a side's seeds, or generators where several."
+        )
+    sides = [(row.names[1], *run.cells[row.names]) for row in cells if not row.same for run in (a, b)]
+    if single := [name for name, seeds, made in sides if made and not units(len(seeds), made)[1]]:
+        alone = "all policies of a side learned from one generator, whose chance is in no interval"
+        found.append(f"{listed(map(label, dict.fromkeys(single)))}: {alone}.")
+    if tested := [row.gain.excludes_zero for row in cells if row.gain.low is not None]:
+        chance = plain((1 - report["confidence"]) * len(tested))
+        of = f"{sum(tested)} of {plural(len(tested), 'difference')}, averages not counted"
+        found.append(f"Intervals exclude 0 for {of}; by chance alone, about {chance} would.")
+    return found
+
+
+def markdown(a: Run, b: Run) -> str:
+    """The table and what goes below it; SystemExit where the data are of different sources."""
+    sources = a.params["source"], b.params["source"]
+    if sources[0] != sources[1]:
+        raise SystemExit(f"the data are of different sources ({', '.join(sources)}): these scores do not compare")
+    rows, alone = compared(a, b), []
+    for side, run, other in (("A", a, b), ("B", b, a)):
+        alone += [f"only {side}: {' × '.join(map(label, names))}" for names in run.cells if names not in other.cells]
+    heads = ["| data set | method | algorithm | A | B | B − A | verdict |", "|:--|:--|:--|--:|--:|--:|:--|"]
+    lines = [f"A: {a.title}. B: {b.title}.", "", *(heads if rows else ["No cell is in both."])]
+    for row in rows:
+        texts = [f"{number(side.mean)} {spread(side)}".strip() for side in (row.a, row.b)]
+        gain = f"{number(row.gain.mean, sign=True)} {bracket(row.gain)}".strip()
+        lines.append(f"| {' | '.join([*map(label, row.names), *texts, gain, verdict(row)])} |")
+    changed = changes(a.params, b.params) or ["Same parameters."]
+    sections = {"Parameters:": changed, "Cells of one side:": alone, "Notes:": notes(a, b, rows) if rows else []}
+    for title, items in sections.items():
+        lines += ["", title, "", *(f"- {item}" for item in items)] if items else []
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("a", metavar="REV_A")
+    parser.add_argument("b", metavar="REV_B", nargs="?", default=WORKSPACE)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it there too")
+    given = parser.parse_args()
+    text = markdown(read(given.a), read(given.b))
+    if given.out:
+        write_text(given.out, text)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+// The filter, the charts, and the way to a number's provenance. Without it the page shows everything but the charts.
+"use strict";
+
+const filter = document.getElementById("filter");
+const views = [];
+
+// The boxes that are checked on one axis; none checked means all.
+function chosen(axis) {
+  const boxes = [...filter.querySelectorAll(`input[name="${axis}"]`)];
+  const checked = boxes.filter((box) => box.checked);
+  return checked.length ? checked : boxes;
+}
+
+const labels = (axis) => chosen(axis).map((box) => box.dataset.label);
+
+function apply() {
+  for (const axis of ["dataset", "method", "algorithm"]) {
+    const names = new Set(chosen(axis).map((box) => box.value));
+    for (const element of document.querySelectorAll(`[data-${axis}]`)) {
+      const own = element.dataset[axis];
+      element.classList.toggle(`no-${axis}`, own !== "" && !names.has(own));
+    }
+  }
+  for (const heading of document.querySelectorAll(".grid .group th")) {
+    heading.colSpan = heading.closest("table").querySelectorAll("thead th:not(.no-algorithm)").length;
+  }
+  for (const view of views) {
+    view.signal("methods", labels("method")).signal("algorithms", labels("algorithm")).run();
+  }
+}
+
+async function draw(place, panel, kinds) {
+  const spec = structuredClone(kinds[panel.kind]);
+  const values = { ...panel.values, methods: labels("method"), algorithms: labels("algorithm") };
+  for (const param of spec.params) param.value = values[param.name] ?? param.value;
+  spec.datasets = { rows: panel.rows };
+  spec.description = panel.alt;
+  const { view } = await vegaEmbed(place, spec, { actions: false, renderer: "svg" });
+  views.push(view);
+  place.classList.add("drawn");
+}
+
+async function drawAll() {
+  const { panels, kinds } = JSON.parse(document.getElementById("panels").textContent);
+  const places = [...document.querySelectorAll(".chart")];
+  for (const [k, place] of places.entries()) await draw(place, panels[k], kinds);
+  apply();
+  document.body.dataset.charts = "drawn";
+}
+
+// What is jumped to must not hide behind the filter.
+function clear() {
+  const height = getComputedStyle(filter).position === "sticky" ? filter.offsetHeight : 0;
+  document.documentElement.style.scrollPaddingTop = `${height + 16}px`;
+}
+
+// A number leads to its record, which lies folded further down.
+function unfold() {
+  const record = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (record && record.matches("details")) {
+    record.open = true;
+    record.querySelector("summary").focus({ preventScroll: true });
+    record.scrollIntoView();
+  }
+}
+
+filter.addEventListener("change", apply);
+filter.addEventListener("reset", () => setTimeout(apply));
+addEventListener("hashchange", unfold);
+addEventListener("resize", clear);
+clear();
+unfold();
+drawAll();

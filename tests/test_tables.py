@@ -1,0 +1,172 @@
+"""The tables: marks, aggregates and improvements by hand, LaTeX that compiles, ablations, and a whole grid in time."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from stages.common.params import check
+from stages.report import collect
+from stages.report.__main__ import main as report
+from stages.report.ablations import Ablation, read, save
+from stages.report.aggregate_tables import aggregate_table, aggregates, improvement_table, improvements
+from stages.report.grid import read_collected
+from stages.report.scores import Scores, score
+from stages.report.table import Cell, Group, Row, Table, latex, markdown, write
+from stages.report.tables import score_table
+from tests import test_report
+from tests.test_report import ALGORITHMS, DATASETS, SEEDS, build, cell, fidelity, run_collect, write_results
+
+ROWS = [
+    Row("one_a", [Cell("1.0", "± 2", "[−1, 3]", "best"), Cell("2")]),
+    Row("b & c", [Cell("0"), Cell("3", mark="tied")]),
+]
+TABLE = Table("name", "A title", ["x", "50% y"], [Group("first", ROWS)], ["Told."], pd.DataFrame({"x": [1.25]}))
+
+
+def compiled(folder: Path, names: list[str]) -> str:
+    """What LaTeX says of a bare article that reads these files."""
+    inputs = "\n".join(rf"\input{{{name}}}\clearpage" for name in names)
+    body = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}"
+    (folder / "article.tex").write_text(body)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "article.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+def test_one_table_in_markdown_latex_and_csv(tmp_path):
+    lines = markdown(TABLE).splitlines()
+    assert lines[0] == "| data set | method | x | 50% y |"
+    assert lines[2:4] == ["| first | one_a | **1.0** ± 2 [−1, 3] | 2 |", "| first | b & c | 0 | *3* |"]
+    tex = latex(TABLE)
+    assert r"\multicolumn{3}{l}{\textit{first}} \\" in tex
+    assert r"one\_a & \textbf{1.0} $\pm$ 2 & 2 \\" in tex
+    assert r" & {\scriptsize {[}$-$1, 3]} &  \\" in tex
+    assert r"b \& c & 0 & \underline{3} \\" in tex
+    write(TABLE, tmp_path)
+    assert (tmp_path / "name.csv").read_text() == "x\n1.25\n"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here: install texlive-latex-recommended")
+def test_every_table_compiles_in_a_bare_article(tmp_path, monkeypatch):
+    write_results(tmp_path, monkeypatch)
+    values = {
+        "value": ["1", "5"],
+        "dataset": "hopper-medium",
+        "method": "dawm",
+        "algorithm": "td3bc",
+        "score": [1.0, 2.0],
+    }
+    blank = dict.fromkeys(("low", "high", "error_median", "error_p90", "error_last_step", "action_spread", "steering"))
+    frame = pd.DataFrame({**values, **blank, "seconds_making": 3.0, "seconds_policy": 4.0})
+    save(Ablation("sampler.steps_50%", ["From {here} & there."], frame))
+    build(tmp_path, monkeypatch)
+    names = sorted(path.name for path in (tmp_path / "reports/tables").glob("*.tex"))
+    assert len(names) == 7
+    said = compiled(tmp_path / "reports/tables", names)
+    wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\)", said)]
+    assert max(wide, default=0) < 60  # within the paper's margin
+
+
+def scored(folder: Path, monkeypatch, gain: float = 6.0) -> Scores:
+    """Without tables and figures."""
+    write_results(folder, monkeypatch, gain)
+    run_collect(monkeypatch)
+    params = check()
+    return score(read_collected(params), params)
+
+
+def test_best_and_tied_are_marked(tmp_path, monkeypatch):
+    scores = scored(tmp_path, monkeypatch, gain=0.5)  # far less than the seeds' spread, but for behaviour cloning
+    table = score_table(scores)
+    found = table.frame[table.frame["dataset"] == "hopper-medium"]
+    marks = found.pivot(index="method", columns="algorithm", values="mark")
+    assert marks.loc["dawm"].to_dict() == {"td3bc": "best", "iql": "best", "bc": "best"}
+    assert marks.loc["real"].to_dict() == {"td3bc": "tied", "iql": "tied", "bc": ""}
+    assert "*32.1* ± 1.6" in markdown(table)
+
+
+def test_aggregates_and_improvements_by_hand(tmp_path, monkeypatch):
+    scores = scored(tmp_path, monkeypatch, gain=1.0)
+    found = aggregates(scores).query("algorithm == 'td3bc' and method == 'dawm'")
+    points = found.set_index("metric")["point"]
+    assert points.to_dict() == pytest.approx({"IQM": 33.1, "median": 33.1, "mean": 33.1, "optimality gap": 66.9})
+    frame = improvements(scores)
+    found = frame.query("algorithm == 'td3bc' and method == 'dawm'")
+    # a point above, seed by seed: of 25 pairs 15 are above and 4 tie
+    assert found["point"].tolist() == pytest.approx([(15 + 4 / 2) / 25])
+    assert (found["low"] < found["point"]).all()
+    assert "| Real data | 0.68 [" in markdown(improvement_table(scores, frame))
+
+
+def test_too_few_seeds_are_told_and_no_interval_is_printed(tmp_path, monkeypatch):
+    monkeypatch.setattr(test_report, "SEEDS", 3)
+    monkeypatch.setattr(test_report, "DATASETS", DATASETS[:1])  # several would have an average with an interval
+    scores = scored(tmp_path, monkeypatch)
+    table, gathered = score_table(scores), aggregate_table(scores, aggregates(scores))
+    assert "3 seeds are too few for an interval on one data set; it takes 5" in markdown(table)
+    assert "[" not in markdown(table)
+    assert table.frame[["low", "high"]].isna().all().all()
+    assert "too few seeds for an interval" in markdown(gathered)
+    assert "tied" not in set(table.frame["mark"])
+
+
+def test_an_ablation_is_read_back_as_it_was_saved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"value": ["0.10", "a b"], "score": [1.5, np.nan]})
+    save(Ablation("idm.hidden", ["Told."], frame))
+    (found,) = read()
+    assert (found.param, found.about, found.name) == ("idm.hidden", ["Told."], "idm.hidden")
+    pd.testing.assert_frame_equal(found.frame, frame)
+
+
+def test_nine_data_sets_six_methods_two_algorithms_five_seeds_in_a_minute(tmp_path, monkeypatch):
+    tasks, methods = ("hopper", "walker2d", "halfcheetah"), ["real", "dawm", "dwm", "joint", "onestep", "synther"]
+    datasets, algorithms = (
+        [f"{task}-{tier}" for task in tasks for tier in ("medium", "medium-replay", "expert")],
+        ALGORITHMS[:2],
+    )
+    write_results(tmp_path, monkeypatch)
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params.update(datasets=datasets, methods=methods, algorithms=algorithms)
+    params["report"] = {"resamples": 10_000, "confidence": 0.95}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    shared = {
+        name: Path(f"results/hopper-medium/{name}.json") for name in ("diffusion", "idm", "augment", "steering", "data")
+    }
+    shared = {name: path.read_text() for name, path in shared.items()}
+    chance = np.random.default_rng(0)
+    for dataset in datasets:
+        folder = Path("results") / dataset
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(f"reports/data/{dataset}.png").write_bytes(b"x" * 120_000)
+        for name, text in shared.items():
+            (folder / f"{name}.json").write_text(text)
+        for method in methods:
+            (folder / f"fidelity-{method}.json").write_text(json.dumps(fidelity(method, measured=True)))
+            for algorithm in algorithms:
+                made = cell(dataset, method, algorithm, chance.normal())
+                made["curve"] = [{**made["curve"][0], "step": step} for step in range(10, 100, 5)]
+                (folder / f"{method}-{algorithm}.json").write_text(json.dumps(made))
+    start = time.monotonic()
+    for dataset in datasets:
+        monkeypatch.setattr(sys, "argv", ["collect", "--dataset", dataset])
+        collect.main()
+    report()
+    assert time.monotonic() - start < 60
+    assert len(pd.read_csv("reports/tables/scores.csv")) == 10 * 6 * 2
+    assert len(pd.read_csv("results/scores.csv")) == 9 * 6 * 2 * SEEDS * test_report.EPISODES
+    assert list(json.loads(Path("results/summary.json").read_text())) == methods
+    page = Path("reports/index.html").read_text()
+    assert all(f"{dataset} · IQL" in page for dataset in datasets)
+    if shutil.which("pdflatex"):  # and no page of the long tables overflows
+        assert "Float too large" not in compiled(tmp_path / "reports/tables", ["scores.tex", "fidelity.tex"])
