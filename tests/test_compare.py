@@ -9,7 +9,8 @@ import yaml
 
 from stages.common.rng import numpy_stream
 from stages.report import compare
-from stages.report.compare import commit_of, main, markdown, read
+from stages.report.compare import main, markdown
+from stages.report.revisions import commit_of, read
 from stages.report.statistics import difference, draw, estimate
 
 HEAD = "dataset,method,algorithm,seed,generator,episode,return,score"
@@ -269,3 +270,11 @@ def test_errors_are_one_line(empty):
     (empty / ".git").rename(empty / "hidden")
     with pytest.raises(SystemExit, match=r"^HEAD: not in a git repository$"):
         read("HEAD")
+
+
+def test_changed_code_is_told(runs):
+    assert "code differs" not in markdown(read("HEAD"), read("workspace"))
+    (runs / "stages").mkdir()
+    (runs / "stages/one.py").write_text("x = 1\n")
+    subprocess.run(["git", "add", "stages"], cwd=runs, check=True)
+    assert "- The code differs, too: 1 file under stages." in markdown(read("HEAD"), read("workspace"))

@@ -43,7 +43,7 @@ def improvements(frame: pd.DataFrame, scores: Scores, path: Path) -> bool:
         part = frame[frame["algorithm"] == algorithm]
         table = part.assign(method=part["method"].map(label), over=part["over"].map(label))
         table = table.pivot(index="method", columns="over", values="point").reindex(index=names, columns=names)
-        look = {"cmap": "PuOr_r", "vmin": 0, "vmax": 1, "cbar": False, "linewidths": 1, "linecolor": "white"}
+        look = {"cmap": "PuOr", "vmin": 0, "vmax": 1, "cbar": False, "linewidths": 1, "linecolor": "white"}
         sns.heatmap(table, annot=True, fmt=".2f", annot_kws={"size": 8.5}, **look, ax=axis)
         axis.set(title=label(algorithm), xlabel="… above a run of", ylabel="a run of …")
         axis.tick_params(axis="x", rotation=40)

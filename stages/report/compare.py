@@ -5,34 +5,21 @@ both sides `results/scores.csv` and `params.yaml` are read, below the present fo
 """
 
 import argparse
-import io
-import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from stages.common.files import write_text
 from stages.common.rng import numpy_stream
+from stages.report.revisions import WORKSPACE, Cell, Run, code_changes, read
 from stages.report.statistics import LEAST_FREEDOM, Estimate, average, difference, draw, estimate, units
 from stages.report.words import bracket, label, listed, number, percent, plain, plural, sentence, spread
 
-WORKSPACE, ABSENT, FEW = "workspace", "absent", "too few seeds"
+ABSENT, FEW = "absent", "too few seeds"
 LONGEST = 60  # letters of a parameter's value that are shown
-Cell = tuple[str, str, str]  # data set, method, algorithm
-
-
-@dataclass(frozen=True)
-class Run:
-    """One side."""
-
-    title: str
-    params: dict
-    cells: dict[Cell, tuple[np.ndarray, list[int] | None]]  # scores and generators of the seeds
-    raw: set[str]  # data sets without reference scores, whose scores are plain returns
 
 
 class Row(NamedTuple):
@@ -43,43 +30,6 @@ class Row(NamedTuple):
     b: Estimate
     gain: Estimate
     same: bool
-
-
-def git(*command: str) -> str | None:
-    """What it prints; None where it fails."""
-    done = subprocess.run(["git", *command], capture_output=True, encoding="utf-8")
-    return None if done.returncode else done.stdout
-
-
-def commit_of(revision: str) -> str:
-    """The commit of a revision, or else of the newest experiment of that name; SystemExit where there is neither."""
-    if git("rev-parse", "--git-dir") is None:
-        raise SystemExit(f"{revision}: not in a git repository")
-    if found := git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"):
-        return found.strip()
-    command = "for-each-ref", "--sort=creatordate", "--format=%(refname:lstrip=4) %(objectname)", "refs/exps"
-    experiments = dict(line.split(" ") for line in git(*command).splitlines())  # of refs/exps/ab/cdef/NAME, the name
-    if revision not in experiments:
-        raise SystemExit(f"{revision}: neither a revision nor a DVC experiment")
-    return experiments[revision]
-
-
-def read(revision: str) -> Run:
-    """One side; SystemExit in one line where something is missing."""
-    commit, texts = None if revision == WORKSPACE else commit_of(revision), []
-    for path, remedy in (("results/scores.csv", "; run: dvc repro"), ("params.yaml", "")):
-        found = git("show", f"{commit}:./{path}") if commit else Path(path).is_file() and Path(path).read_text("utf-8")
-        if not found:
-            raise SystemExit(f"{revision} has no {path}{remedy}")
-        texts.append(found)
-    episodes, params, cells = pd.read_csv(io.StringIO(texts[0])), yaml.safe_load(texts[1]), {}
-    for names, part in episodes.groupby(["dataset", "method", "algorithm"], sort=False):
-        seeds = part.groupby("seed").agg({"score": "mean", "generator": "first"})
-        generators = None if seeds["generator"].isna().all() else seeds["generator"].astype(int).tolist()
-        cells[names] = (seeds["score"].to_numpy(), generators)
-    raw = (episodes["score"] == episodes["return"]).groupby(episodes["dataset"]).all()
-    title = revision if commit is None or commit.startswith(revision) else f"{revision} ({commit[:7]})"
-    return Run(title, params, cells, set(raw.index[raw]) if params["source"] == "minari" else set())
 
 
 def estimates(run: Run, side: str, cells: list[Cell], report: dict) -> dict[Cell, Estimate]:
@@ -177,6 +127,8 @@ def markdown(a: Run, b: Run) -> str:
         gain = f"{number(row.gain.mean, sign=True)} {bracket(row.gain)}".strip()
         lines.append(f"| {' | '.join([*map(label, row.names), *texts, gain, verdict(row)])} |")
     changed = changes(a.params, b.params) or ["Same parameters."]
+    code = code_changes(a, b)
+    changed += [f"The code differs, too: {plural(len(code), 'file')} under stages."] if code else []
     sections = {"Parameters:": changed, "Cells of one side:": alone, "Notes:": notes(a, b, rows) if rows else []}
     for title, items in sections.items():
         lines += ["", title, "", *(f"- {item}" for item in items)] if items else []
