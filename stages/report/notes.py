@@ -63,9 +63,10 @@ def headline(scores: Scores) -> tuple[str, str]:
         return title, f"{sentence(scope(scores))}. {without}"
     ours, real = overall(scores, method), overall(scores, "real")
     gain = difference(ours, real, scores.confidence)
-    word = "more" if round(gain.mean, 1) >= 0 else "less"
     what = "points of return" if scores.headline in scores.raw else "points"
-    size = f"{number(abs(gain.mean))} {what} {word} than real data alone"
+    size = f"{number(abs(gain.mean))} {what} {'more' if gain.mean > 0 else 'less'} than real data alone"
+    if round(gain.mean, 1) == 0:
+        size = f"as many {what} as real data alone"
     numbers = [
         f"{label(name)} {number(est.mean)} {bracket(est)}".strip() for name, est in ((method, ours), ("real", real))
     ]

@@ -24,8 +24,11 @@ function apply() {
   for (const heading of document.querySelectorAll(".grid .group th")) {
     heading.colSpan = heading.closest("table").querySelectorAll("thead th:not(.no-algorithm)").length;
   }
-  for (const view of views) {
-    view.signal("methods", labels("method")).signal("algorithms", labels("algorithm")).run();
+  const [methods, algorithms] = [labels("method"), labels("algorithm")];
+  for (const { view, panel, place } of views) {
+    const any = panel.rows.some((row) => [row.method, row.over ?? row.method].every((name) => methods.includes(name)));
+    place.closest(".panel").classList.toggle("no-method", !any);
+    if (any) view.signal("methods", methods).signal("algorithms", algorithms).run();
   }
 }
 
@@ -36,7 +39,7 @@ async function draw(place, panel, kinds) {
   spec.datasets = { rows: panel.rows };
   spec.description = panel.alt;
   const { view } = await vegaEmbed(place, spec, { actions: false, renderer: "svg" });
-  views.push(view);
+  views.push({ view, panel, place });
   place.classList.add("drawn");
 }
 

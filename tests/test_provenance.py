@@ -1,0 +1,79 @@
+"""Where numbers are from: lineages of lock files written by hand, and what is said where they do not know."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.common.cost import digest, place
+from stages.common.files import write_json
+from stages.report.provenance import NOT_SEEN, anchor, lineage, locked, record
+
+RESULT = "results/d/m-a.json"
+
+
+def entry(outputs: dict[str, str], deps: dict[str, str], params: dict | None = None) -> dict:
+    """Of a lock file."""
+    found = {"cmd": "x", "deps": [{"path": path, "md5": md5} for path, md5 in deps.items()]}
+    found["outs"] = [{"path": path, "md5": md5} for path, md5 in outputs.items()]
+    return {**found, **({"params": {"params.yaml": params}} if params else {})}
+
+
+@pytest.fixture
+def stages(tmp_path, monkeypatch):
+    """Of a project whose cell comes by way of a baseline, with a record of its evaluation alone."""
+    monkeypatch.chdir(tmp_path)
+    Path(RESULT).parent.mkdir(parents=True)
+    Path(RESULT).write_text("{}")
+    top = {
+        "check": entry({"data/checked": "c"}, {"params.yaml": "p"}),
+        "evaluate@d-m-a": entry(
+            {RESULT: digest(RESULT)}, {"models/d/m-a": "m", "stages/evaluate": "e.dir"}, {"seeds": 5}
+        ),
+        "data@d": entry({"data/d/real.npz": "r"}, {"data/checked": "c", "stages/data": "s.dir"}, {"source": "local"}),
+        "policy@d-m-a": entry(
+            {"models/d/m-a": "m"}, {"data/d/real.npz": "r", "data/d/m.npz": "n"}, {"td3bc": {"tau": 0.1}}
+        ),
+        "other@d": entry({"data/d/other.npz": "o"}, {"data/d/real.npz": "r"}),
+    }
+    Path("stages/baselines/m").mkdir(parents=True)
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": top}))
+    below = {"m@d": entry({"data/d/m.npz": "n"}, {"data/d/real.npz": "r"})}
+    Path("stages/baselines/m/dvc.lock").write_text(yaml.safe_dump({"stages": below}))
+    told = {"output": RESULT, "seconds": 12.3, "machine": "a desk", "revision": "abc", "packages": {"numpy": "2.4"}}
+    write_json(place(digest(RESULT)), told)
+    return locked()
+
+
+def test_a_lineage_has_every_stage_behind_a_file_once_and_the_first_first(stages):
+    names = [stage.name for stage in lineage(RESULT, stages)]
+    assert names == ["data@d", "stages/baselines/m/dvc.yaml:m@d", "policy@d-m-a", "evaluate@d-m-a"]
+    assert lineage("data/d/unknown.npz", stages) == []
+
+
+def test_a_record_tells_stages_parameters_code_and_what_was_seen(stages):
+    found = record("d/m/a", "Title", RESULT, stages, ["Fact."])
+    first, *_, policy, last = found["stages"]
+    assert found["notes"] == ["Fact."]
+    assert found["command"] == "dvc repro evaluate@d-m-a"
+    assert (last["revision"], last["seconds"], last["code"]) == ("abc", "12", [("stages/evaluate", "e.dir")])
+    assert last["outputs"] == [(RESULT, digest(RESULT))]
+    assert policy["parameters"] == [("td3bc.tau", "0.1")]
+    assert (first["revision"], first["seconds"]) == (NOT_SEEN, NOT_SEEN)
+    assert found["ran_on"] == ["a desk · numpy 2.4"]
+
+
+def test_a_file_that_the_lock_does_not_record_is_told(stages):
+    Path(RESULT).write_text('{"edited": true}')
+    assert record("k", "t", RESULT, stages, [])["notes"] == [
+        f"{RESULT} is not the file that dvc.lock records; dvc repro would make it anew."
+    ]
+    Path(RESULT).unlink()
+    assert "is not here any more" in record("k", "t", RESULT, stages, [])["notes"][0]
+    (unknown,) = record("k", "t", "results/d/x.json", stages, [])["notes"]
+    assert unknown == "No lock file knows results/d/x.json: it was not made by DVC."
+    assert record("k", "t", "results/d/x.json", stages, [])["ran_on"] == [NOT_SEEN]
+
+
+def test_anchors_of_any_name():
+    assert anchor("D4RL/pointmaze/umaze-v2/dawm") == "from-D4RL-pointmaze-umaze-v2-dawm"
