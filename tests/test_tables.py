@@ -170,3 +170,17 @@ def test_nine_data_sets_six_methods_two_algorithms_five_seeds_in_a_minute(tmp_pa
     assert all(f"{dataset} · IQL" in page for dataset in datasets)
     if shutil.which("pdflatex"):  # and no page of the long tables overflows
         assert "Float too large" not in compiled(tmp_path / "reports/tables", ["scores.tex", "fidelity.tex"])
+
+
+def test_methods_with_and_without_intervals_stand_in_one_report(tmp_path, monkeypatch):
+    write_results(tmp_path, monkeypatch)
+    for path in Path("results").glob("*/dawm-*.json"):
+        found = json.loads(path.read_text())
+        found["seeds"] = [{**seed, "generator": seed["seed"] % 2} for seed in found["seeds"]]
+        path.write_text(json.dumps(found))
+    run_collect(monkeypatch)
+    report()
+    table = Path("reports/tables/scores.md").read_text()
+    assert "DAWM: 2 generators are too few for an interval on one data set; it takes 5" in table
+    assert re.search(r"\| hopper-medium \| Real data \| [\d.]+ ± 1.6 \[", table)
+    assert re.search(r"\| hopper-medium \| DAWM \| \*\*[\d.]+\*\* ± 1.6 \|", table)

@@ -115,4 +115,4 @@ def profiles(scores: Scores) -> pd.DataFrame:
             point, low, high = profile(runs, thresholds, scores.confidence)
             shares = {"threshold": thresholds, "share": point, "low": low, "high": high}
             parts.append(pd.DataFrame({"algorithm": algorithm, "method": method, **shares}))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).astype({"low": float, "high": float})

@@ -4,11 +4,20 @@ A specification reads the named data `rows`, and the signals `methods` and `algo
 other signals are a panel's own numbers. There are no legends: the filter shows each method's colour.
 """
 
+from typing import NamedTuple
+
 import altair as alt
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 HEIGHT = 240
 INK = alt.value("currentColor")  # the page's, light or dark
+
+
+class Names(NamedTuple):
+    """Labels, in the order of the grid: the methods', with their colours, and the algorithms'."""
+
+    colours: dict[str, str]
+    algorithms: list[str]
 
 
 def chosen(field: str = "method", among: str = "methods") -> str:
@@ -53,13 +62,13 @@ def tips(*columns: str, **titled: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(column) for column in columns] + [alt.Tooltip(of, title=name) for name, of in titled.items()]
 
 
-def scores(colours) -> dict:
+def scores(names: Names) -> dict:
     """Bars of means, intervals, and a point a seed; signal `behaviour`: the data's own average."""
-    own = coloured(colours).transform_filter(chosen("algorithm", "algorithms"))
+    own = coloured(names.colours).transform_filter(chosen("algorithm", "algorithms"))
     axis = alt.Axis(labelAngle=0, grid=False)
     place = {
-        "x": alt.X("algorithm:N", sort=None, title=None, axis=axis, scale=alt.Scale(paddingInner=0.18)),
-        "xOffset": alt.XOffset("method:N", sort=None),
+        "x": alt.X("algorithm:N", sort=names.algorithms, title=None, axis=axis, scale=alt.Scale(paddingInner=0.18)),
+        "xOffset": alt.XOffset("method:N", sort=list(names.colours)),
     }
     means, seeds = own.transform_filter("isValid(datum.mean)"), own.transform_filter("isValid(datum.seed)")
     told = tips("method:N", "algorithm:N", "mean:N", "interval:N", "seeds:N")
@@ -79,9 +88,9 @@ def scores(colours) -> dict:
     )
 
 
-def curves(colours) -> dict:
+def curves(names: Names) -> dict:
     """Means over seeds against updates, bands of one deviation; signal `behaviour` as above."""
-    own = coloured(colours)
+    own = coloured(names.colours)
     x = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, format="~s", tickCount=5))
     told = tips("method:N", "step:Q", "mean:N", "seeds:N")
     return finished(
@@ -95,9 +104,9 @@ def curves(colours) -> dict:
     )
 
 
-def profiles(colours) -> dict:
+def profiles(names: Names) -> dict:
     """Share of runs above each score, with bands where there are intervals."""
-    own = coloured(colours)
+    own = coloured(names.colours)
     x = alt.X("threshold:Q", title="normalised score", axis=alt.Axis(grid=False))
     y = alt.Y("share:Q", title="share of runs above it")
     told = tips("method:N", "interval:N", score="threshold:Q", share="share:Q")
@@ -111,9 +120,9 @@ def profiles(colours) -> dict:
     )
 
 
-def improvements(colours) -> dict:
+def improvements(names: Names) -> dict:
     """A matrix: how probably the row's method scores above the column's."""
-    order = list(colours)
+    order = list(names.colours)
     own = chart().transform_filter(chosen()).transform_filter(chosen("over"))
     place = {
         "x": alt.X("over:N", sort=order, title="… above a run of", axis=alt.Axis(labelAngle=-35, grid=False)),
@@ -131,9 +140,9 @@ def improvements(colours) -> dict:
     )
 
 
-def fidelity(colours) -> dict:
+def fidelity(names: Names) -> dict:
     """Error of the next state at each step of a window: median, and dashed the 90th percentile."""
-    own = coloured(colours)
+    own = coloured(names.colours)
     x = alt.X("step:Q", title="step h of the window", axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
     axis = alt.Axis(tickCount=5, format="~e")
     y = alt.Y("value:Q", title="error of the next state, in std", scale=alt.Scale(type="log"), axis=axis)
@@ -145,9 +154,9 @@ def fidelity(colours) -> dict:
     return finished([line, own.mark_circle(size=40, opacity=1).encode(x=x, y=y, tooltip=told)])
 
 
-def steering(colours) -> dict:
+def steering(names: Names) -> dict:
     """Return-to-go reached against asked, beside what was asked; signal `start`: the starts' own."""
-    own = coloured(colours)
+    own = coloured(names.colours)
     x = alt.X("asked:Q", title="return-to-go asked", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(grid=False))
     told = tips("asked:Q", "mean:Q", "p10:Q", "p90:Q")
     same = own.mark_line(strokeDash=[5, 4], opacity=0.6)
@@ -163,9 +172,9 @@ def steering(colours) -> dict:
     )
 
 
-def costs(colours) -> dict:
+def costs(names: Names) -> dict:
     """Score against the seconds that a method's data took; signal `real`: real data's score."""
-    own = coloured(colours)
+    own = coloured(names.colours)
     title = "seconds to make its data, training included"
     scale, axis = alt.Scale(type="log", nice=False, padding=30), alt.Axis(grid=False, tickCount=4)
     x = alt.X("seconds:Q", title=title, scale=scale, axis=axis)
@@ -185,6 +194,6 @@ def costs(colours) -> dict:
 KINDS = {draw.__name__: draw for draw in (scores, curves, profiles, improvements, fidelity, steering, costs)}
 
 
-def specifications(kinds: set[str], colours: dict[str, str]) -> dict[str, dict]:
-    """Of those kinds, by name; `colours` are the methods' by label."""
-    return {name: draw(colours) for name, draw in KINDS.items() if name in kinds}
+def specifications(kinds: set[str], names: Names) -> dict[str, dict]:
+    """Of those kinds, by name."""
+    return {name: draw(names) for name, draw in KINDS.items() if name in kinds}

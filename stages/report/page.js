@@ -21,6 +21,12 @@ function apply() {
       element.classList.toggle(`no-${axis}`, own !== "" && !names.has(own));
     }
   }
+  for (const field of filter.querySelectorAll("fieldset")) {
+    field.classList.toggle("all", !field.querySelector("input:checked"));
+  }
+  for (const group of document.querySelectorAll(".grid tbody")) {
+    group.classList.toggle("no-method", !group.querySelector("tr:not(.group, .no-method)"));
+  }
   for (const heading of document.querySelectorAll(".grid .group th")) {
     heading.colSpan = heading.closest("table").querySelectorAll("thead th:not(.no-algorithm)").length;
   }
@@ -67,9 +73,16 @@ function unfold() {
   }
 }
 
+filter.hidden = false;
 filter.addEventListener("change", apply);
 filter.addEventListener("reset", () => setTimeout(apply));
 addEventListener("hashchange", unfold);
+addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (!link || link.hash !== location.hash) return;
+  event.preventDefault(); // the same number once more, of which no hashchange tells
+  unfold();
+});
 addEventListener("resize", clear);
 clear();
 unfold();

@@ -113,6 +113,7 @@ def render(scores: Scores, params: Params, sections: list[Section], folder: Path
     title, line = headline(scores)
     shown = [section for section in sections if section]
     panels = [panel for section in shown for *_, group in section.panels for panel in group]
+    names = charts.Names(hexadecimal(scores), list(map(label, scores.algorithms)))
     records = provenance.records(scores)
     return environment.get_template("page.html.jinja").render(
         title=title,
@@ -122,7 +123,7 @@ def render(scores: Scores, params: Params, sections: list[Section], folder: Path
         choices=choices(scores),
         sections=shown,
         panels=[panel.content for panel in panels],
-        specifications=charts.specifications({panel.kind for panel in panels}, hexadecimal(scores)),
+        specifications=charts.specifications({panel.kind for panel in panels}, names),
         library=Markup(vl_convert.javascript_bundle().replace("</script", "<\\/script")) if panels else "",
         records=records,
         anchors={record["key"]: record["anchor"] for record in records},
