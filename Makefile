@@ -53,7 +53,7 @@ $(VENV)/repro.done: requirements.txt constraints.txt | $(VENV)/bin/python
 # build. Without any of them that test is skipped and says so.
 $(VENV)/test.done: requirements-test.txt $(VENV)/repro.done
 	$(INSTALL) -r requirements-test.txt
-	@command -v chromium chromium-browser google-chrome > /dev/null \
+	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || command -v google-chrome > /dev/null \
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
 	  || $(VENV)/bin/playwright install --only-shell chromium || echo "no Chromium: the test of the page will be skipped"
 	touch $@
