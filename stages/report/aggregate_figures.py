@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogFormatter
 
 from stages.report.costs import costs, seconds_of
 from stages.report.scores import Scores
@@ -79,6 +80,8 @@ def cost_against_score(scores: Scores, path: Path) -> bool:
         if "real" in scores.methods:
             axis.axhline(scores.cells[scores.headline, "real", algorithm].mean, color=GREY, linestyle=(0, (4, 3)), lw=1)
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:,g}"))
+        axis.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
         axis.margins(x=0.15)
         axis.grid(visible=True, axis="x", color=LINE, linewidth=0.7)
         axis.set(title=label(algorithm), xlabel="seconds to make its data, training included", ylabel="score")

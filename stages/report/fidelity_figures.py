@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullLocator
 
 from stages.report.scores import Scores
 from stages.report.style import GREY, panels, save, style
@@ -32,6 +33,9 @@ def errors(scores: Scores, path: Path) -> bool:
             axis.plot(steps, [error["median"] for error in overall], color=colour, marker="o", **look)
             axis.plot(steps, [error["p90"] for error in overall], color=colour, linestyle=(0, (2, 2)), linewidth=1.2)
         axis.set_yscale("log")
+        low, high = axis.get_ylim()
+        if high > 100 * low:  # minor ticks, unlabelled then, would take longer to draw than all else
+            axis.yaxis.set_minor_locator(NullLocator())
         axis.set(title=dataset, xlabel="step h of the window", ylabel="error of the next state, in std")
         axis.set_xticks(np.arange(1, last + 1))
         axis.grid(visible=False, axis="x")
