@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from stages.common.cost import seconds
+from stages.report.revisions import experiment
 
 
 def git(*command: str) -> str:
@@ -66,12 +67,6 @@ def name_of(param: str, value: str) -> str:
     return re.sub(r"[^\w.-]+", "-", f"ablation-{param}-{value}").strip("-.")
 
 
-def find(name: str) -> str | None:
-    """The commit of the experiment of that name, made from whatever commit."""
-    found = git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}").split()
-    return found[-1] if found else None
-
-
 def run(param: str, value: str, settings: list[str]) -> Experiment | None:
     """One experiment to its end; None where it fails, after saying so.
 
@@ -80,11 +75,11 @@ def run(param: str, value: str, settings: list[str]) -> Experiment | None:
     """
     name = name_of(param, value)
     print(f"ablation: {param} = {value}", file=sys.stderr, flush=True)
-    if find(name):  # of an earlier run: its stages are in the cache, and it may be of other code
+    if experiment(name):  # of an earlier run: its stages are in the cache, and it may be of other code
         subprocess.run(["dvc", "exp", "remove", "-q", name], check=True)
     changes = [part for setting in [*settings, f"{param}={value}"] for part in ("-S", setting)]
     done = subprocess.run(["dvc", "exp", "run", "--temp", "-n", name, *changes], check=False)
-    commit = find(name)
+    commit = experiment(name)
     if done.returncode or commit is None:
         print(f"ablation: {param} = {value} failed; it is left out", file=sys.stderr, flush=True)
         return None

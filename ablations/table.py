@@ -4,15 +4,17 @@ import numpy as np
 import pandas as pd
 
 from ablations.experiments import Experiment
-from stages.common.cost import seconds
-from stages.common.rng import numpy_stream
-from stages.report.statistics import draw, estimate
+from stages.report.aggregates import drawn
+from stages.report.costs import seconds_of
+from stages.report.fidelity import imagined
+from stages.report.revisions import cells_of
+from stages.report.statistics import estimate
 
 
 def fidelity_columns(record: dict | None) -> dict:
     """Error of the next state, all dimensions and steps; and how spread the actions of imagined steps are."""
     physics = record and record["physics"]
-    spread = record and (record["diversity"]["actions"][1:] or record["diversity"]["actions"])
+    spread = record and imagined(record)
     return {
         "error_median": physics and physics["overall"]["median"],
         "error_p90": physics and physics["overall"]["p90"],
@@ -24,9 +26,7 @@ def fidelity_columns(record: dict | None) -> dict:
 def making(record: dict | None) -> float | None:
     """Seconds of all trainings and the sampling behind a method's transitions; None where one was not seen here."""
     cost = record and record["cost"]
-    if not cost:
-        return None
-    took = [seconds(digest) for digest in (*cost["trained"], cost["source"], cost["sampled"]) if digest]
+    took = seconds_of(cost) if cost else (None,)
     return None if None in took else sum(took)
 
 
@@ -34,12 +34,8 @@ def rows(experiment: Experiment) -> list[dict]:
     """One experiment's."""
     params, found = experiment.params, []
     report = params["report"]
-    for (dataset, method, algorithm), part in experiment.scores.groupby(["dataset", "method", "algorithm"], sort=False):
-        seeds = part.groupby("seed", sort=True).agg(score=("score", "mean"), generator=("generator", "first"))
-        generators = [None if pd.isna(generator) else int(generator) for generator in seeds["generator"]]
-        rng = numpy_stream("bootstrap", dataset, method)
-        draws = draw((dataset, method), len(seeds), generators, rng, report["resamples"])
-        cell = estimate(seeds["score"], draws, report["confidence"])
+    for names, runs in drawn(cells_of(experiment.scores), report["resamples"]).items():
+        (dataset, method, algorithm), cell = names, estimate(*runs, report["confidence"])
         record = experiment.json(f"results/{dataset}/fidelity-{method}.json")
         steering = experiment.json(f"results/{dataset}/steering.json") if method == "dawm" else None
         found.append(

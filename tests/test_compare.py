@@ -138,7 +138,7 @@ def test_algorithms_share_the_draws_of_a_data_set_and_method(runs):
     assert first.names[1:] == ("dawm", "td3bc")
     assert second.names[1:] == ("dawm", "iql")
     for side in ("a", "b"):  # the two algorithms' seeds are 20 apart, A's one way and B's the other
-        shares = [row.gain.parts[side, HOPPER, "dawm"][0] for row in (first, second)]
+        shares = [row.gain.parts["compare", side, HOPPER, "dawm"][0] for row in (first, second)]
         assert np.ptp(shares[0] - shares[1]) == pytest.approx(0, abs=1e-9)
         assert np.ptp(shares[0]) > 1
 

@@ -7,16 +7,16 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
-from stages.report.costs import costs, seconds_of
+from stages.report.costs import making
 from stages.report.scores import Scores
 from stages.report.style import GREY, LINE, panels, save, style
 from stages.report.words import label
 
 
-def profiles(frame: pd.DataFrame, scores: Scores, path: Path) -> bool:
-    """A panel for each algorithm: share of runs above each score, with bands; False where there is no common scale."""
+def profiles(frame: pd.DataFrame, scores: Scores, path: Path):
+    """A panel for each algorithm: share of runs above each score, with bands; none where there is no common scale."""
     if frame.empty:
-        return False
+        return
     palette = style(scores.methods)
     figure, axes = panels(len(scores.algorithms), 2.9)
     for axis, algorithm in zip(axes, scores.algorithms, strict=True):
@@ -30,13 +30,12 @@ def profiles(frame: pd.DataFrame, scores: Scores, path: Path) -> bool:
         axis.set(title=label(algorithm), xlabel="normalised score", ylabel="share of runs above it", ylim=(-0.02, 1.02))
     handles = [plt.Line2D([], [], color=colour, linewidth=2) for colour in palette.values()]
     save(figure, path, handles, list(palette))
-    return True
 
 
-def improvements(frame: pd.DataFrame, scores: Scores, path: Path) -> bool:
-    """A matrix for each algorithm: how probably the row's method scores above the column's; False with one method."""
+def improvements(frame: pd.DataFrame, scores: Scores, path: Path):
+    """A matrix for each algorithm: how probably the row's method scores above the column's; nothing with one method."""
     if frame.empty:
-        return False
+        return
     style(scores.methods)
     names = list(map(label, scores.methods))
     figure, axes = panels(len(scores.algorithms), 1.4 + 0.36 * len(names))
@@ -52,23 +51,13 @@ def improvements(frame: pd.DataFrame, scores: Scores, path: Path) -> bool:
         axis.tick_params(axis="y", rotation=0)
         axis.grid(visible=False)
     save(figure, path, [], [])
-    return True
 
 
-def making(scores: Scores) -> dict[str, float]:
-    """Method → seconds that its transitions took, training included, on all data sets; without those not seen here."""
-    found: dict[str, list] = {}
-    for records in costs(scores).values():
-        for method, cost in records.items():
-            found.setdefault(method, []).extend(seconds_of(cost))
-    return {method: sum(took) for method, took in found.items() if None not in took and sum(took) > 0}
-
-
-def cost_against_score(scores: Scores, path: Path) -> bool:
-    """A panel for each algorithm, a point for each method that makes data; False where nobody saw how long it took."""
+def cost_against_score(scores: Scores, path: Path):
+    """A panel for each algorithm, a point for each method that makes data; none where nobody saw how long it took."""
     took = making(scores)
     if not took:
-        return False
+        return
     palette = style(scores.methods)
     figure, axes = panels(len(scores.algorithms), 2.9)
     for axis, algorithm in zip(axes, scores.algorithms, strict=True):
@@ -94,4 +83,3 @@ def cost_against_score(scores: Scores, path: Path) -> bool:
         handles.append(plt.Line2D([], [], color=GREY, linestyle=(0, (4, 3)), linewidth=1))
         names.append(label("real"))
     save(figure, path, handles, names)
-    return True

@@ -7,7 +7,7 @@ from stages.report.aggregates import EXPERT, METRICS, aggregate, improvement, pr
 from stages.report.notes import TOO_FEW, subject
 from stages.report.scores import Scores
 from stages.report.table import Cell, Group, Row, Table, origin, tone
-from stages.report.words import label, number, percent, plural, sentence
+from stages.report.words import bracket, label, number, percent, plural, sentence, share
 
 THRESHOLDS = 101  # of the performance profiles
 
@@ -29,10 +29,9 @@ def aggregates(scores: Scores) -> pd.DataFrame:
 
 def aggregate_cell(found, form, where: str, even: float | None = None) -> Cell:
     """Of a point with or without an interval; `form` writes a number."""
-    if found.low is None or pd.isna(found.low):
-        return Cell(form(found.point), under=TOO_FEW, origin=where)
-    colour = "" if even is None else tone(found.low, found.high, even)
-    return Cell(form(found.point), under=f"[{form(found.low)}, {form(found.high)}]", tone=colour, origin=where)
+    interval = bracket(found, form)
+    colour = tone(found.low, found.high, even) if interval and even is not None else ""
+    return Cell(form(found.point), under=interval or TOO_FEW, tone=colour, origin=where)
 
 
 def aggregate_table(scores: Scores, frame: pd.DataFrame) -> Table | None:
@@ -73,10 +72,6 @@ def improvements(scores: Scores) -> pd.DataFrame:
                     names = {"algorithm": algorithm, "method": first, "over": second}
                     found.append(names | vars(improvement(runs[first], runs[second], scores.confidence)))
     return pd.DataFrame(found)
-
-
-def share(value: float) -> str:
-    return f"{value:.2f}"
 
 
 def improvement_table(scores: Scores, frame: pd.DataFrame) -> Table | None:

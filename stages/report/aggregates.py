@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.report.statistics import LEAST_FREEDOM, Draws, expanded, percentiles
+from stages.common.rng import numpy_stream
+from stages.report.statistics import LEAST_FREEDOM, Draws, draw, expanded, percentiles
 
 EXPERT = 100.0  # the normalised score up to which the optimality gap counts
 
@@ -20,6 +21,24 @@ class Runs(NamedTuple):
 
     values: np.ndarray
     draws: Draws
+
+
+def drawn(cells: dict[tuple[str, str, str], tuple], resamples: int, *side: str) -> dict[tuple[str, str, str], Runs]:
+    """(dataset, method, algorithm) → Runs. Algorithms share the draws of a data set and method, since policy i of each
+    learns from the same generator.
+
+    Arguments:
+        cells: the same → each seed's score, (seeds,), and their generators' indices, or None where there are none.
+        side: names that keep the chance of one run apart from another's.
+    """
+    draws: dict[tuple, Draws] = {}
+    runs = {}
+    for (dataset, method, algorithm), (values, generators) in cells.items():
+        stratum = (*side, dataset, method)
+        if stratum not in draws:
+            draws[stratum] = draw(stratum, len(values), generators, numpy_stream("bootstrap", *stratum), resamples)
+        runs[dataset, method, algorithm] = Runs(values, draws[stratum])
+    return runs
 
 
 @dataclass(frozen=True)

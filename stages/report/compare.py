@@ -13,10 +13,10 @@ import numpy as np
 import yaml
 
 from stages.common.files import write_text
-from stages.common.rng import numpy_stream
+from stages.report.aggregates import drawn
 from stages.report.revisions import WORKSPACE, Cell, Run, code_changes, read
-from stages.report.statistics import LEAST_FREEDOM, Estimate, average, difference, draw, estimate, units
-from stages.report.words import bracket, label, listed, number, percent, plain, plural, sentence, spread
+from stages.report.statistics import LEAST_FREEDOM, Estimate, average, difference, estimate, units
+from stages.report.words import bracket, label, listed, mean_text, number, percent, plain, plural, sentence
 
 ABSENT, FEW = "absent", "too few seeds"
 LONGEST = 60  # letters of a parameter's value that are shown
@@ -33,15 +33,9 @@ class Row(NamedTuple):
 
 
 def estimates(run: Run, side: str, cells: list[Cell], report: dict) -> dict[Cell, Estimate]:
-    """Of those cells; algorithms share the draws of a data set and method."""
-    found, draws = {}, {}
-    for dataset, method, algorithm in cells:
-        (values, generators), stratum = run.cells[dataset, method, algorithm], (side, dataset, method)
-        if stratum not in draws:
-            rng = numpy_stream("bootstrap", "compare", *stratum)
-            draws[stratum] = draw(stratum, len(values), generators, rng, report["resamples"])
-        found[dataset, method, algorithm] = estimate(values, draws[stratum], report["confidence"])
-    return found
+    """Of those cells."""
+    runs = drawn({names: run.cells[names] for names in cells}, report["resamples"], "compare", side)
+    return {names: estimate(*found, report["confidence"]) for names, found in runs.items()}
 
 
 def compared(a: Run, b: Run) -> list[Row]:
@@ -123,7 +117,7 @@ def markdown(a: Run, b: Run) -> str:
     heads = ["| data set | method | algorithm | A | B | B − A | verdict |", "|:--|:--|:--|--:|--:|--:|:--|"]
     lines = [f"A: {a.title}. B: {b.title}.", "", *(heads if rows else ["No cell is in both."])]
     for row in rows:
-        texts = [f"{number(side.mean)} {spread(side)}".strip() for side in (row.a, row.b)]
+        texts = [mean_text(side) for side in (row.a, row.b)]
         gain = f"{number(row.gain.mean, sign=True)} {bracket(row.gain)}".strip()
         lines.append(f"| {' | '.join([*map(label, row.names), *texts, gain, verdict(row)])} |")
     changed = changes(a.params, b.params) or ["Same parameters."]

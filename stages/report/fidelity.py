@@ -41,10 +41,31 @@ def span(ratios: list[list[float]]) -> tuple[float, float]:
     return min(values), max(values)
 
 
+def imagined(record: dict) -> list[list[float]]:
+    """Spread of the actions at each imagined step, by dimension; DAWM's first action is the data's own."""
+    return record["diversity"]["actions"][1:] or record["diversity"]["actions"]
+
+
+def error_curves(scores: Scores) -> dict[str, dict[str, list[dict]]]:
+    """dataset → method → error of the next state at each step of the window, where it was measured; that of single
+    transitions holds for every step.
+    """
+    found = {}
+    for dataset, content in scores.collected.items():
+        errors = {
+            method: [step["overall"] for step in record["physics"]["state_error"]]
+            for method, record in content["fidelity"].items()
+            if record["physics"]
+        }
+        last = max(map(len, errors.values()), default=0)
+        if errors:
+            found[dataset] = {method: steps * last if len(steps) == 1 else steps for method, steps in errors.items()}
+    return found
+
+
 def numbers(record: dict) -> dict[str, tuple[float | None, ...]]:
     """Heading → one method's numbers, as many as the cell shows."""
     physics, inverse, spread = record["physics"], record["inverse_dynamics"], record["diversity"]
-    later = spread["actions"][1:] or spread["actions"]  # DAWM's first action is the data's own
     nearest = record["coverage"]["nearest_neighbour"]
     found = dict.fromkeys(COLUMNS, (None,))
     if physics:
@@ -59,7 +80,7 @@ def numbers(record: dict) -> dict[str, tuple[float | None, ...]]:
     else:
         found["ends"] = (record["terminal_rate"]["found"],)
     return found | {
-        "actions": span(later),
+        "actions": span(imagined(record)),
         "states": span(spread["states"]),
         "nearest": (nearest["found"] / nearest["floor"] if nearest["floor"] else None,),
         "inverse": (inverse and inverse["r2"],),

@@ -6,28 +6,21 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.ticker import NullLocator
 
+from stages.report.fidelity import error_curves
 from stages.report.scores import Scores
 from stages.report.style import GREY, panels, save, style
 from stages.report.words import label
 
 
-def errors(scores: Scores, path: Path) -> bool:
-    """Next-state error against h for every method, median and 90th percentile; False where nothing was measured."""
+def errors(scores: Scores, path: Path):
+    """Next-state error against h for every method, median and 90th percentile; nothing where nothing was measured."""
     palette = style(scores.methods)
-    measured = {
-        dataset: {method: record["physics"] for method, record in content["fidelity"].items() if record["physics"]}
-        for dataset, content in scores.collected.items()
-    }
-    measured = {dataset: found for dataset, found in measured.items() if found}
+    measured = error_curves(scores)
     if not measured:
-        return False
+        return
     figure, axes = panels(len(measured), 2.9)
     for axis, (dataset, found) in zip(axes, measured.items(), strict=True):
-        last = max(len(physics["state_error"]) for physics in found.values())
-        for method, physics in found.items():
-            overall = [step["overall"] for step in physics["state_error"]]
-            if len(overall) == 1:  # single transitions: true for every step
-                overall = overall * last
+        for method, overall in found.items():
             steps = np.arange(1, len(overall) + 1)
             colour, look = palette[label(method)], {"markersize": 3.5, "markeredgewidth": 0, "linewidth": 1.6}
             axis.plot(steps, [error["median"] for error in overall], color=colour, marker="o", **look)
@@ -37,22 +30,21 @@ def errors(scores: Scores, path: Path) -> bool:
         if high > 100 * low:  # minor ticks, unlabelled then, would take longer to draw than all else
             axis.yaxis.set_minor_locator(NullLocator())
         axis.set(title=dataset, xlabel="step h of the window", ylabel="error of the next state, in std")
-        axis.set_xticks(np.arange(1, last + 1))
+        axis.set_xticks(np.arange(1, max(map(len, found.values())) + 1))
         axis.grid(visible=False, axis="x")
     shown = [name for name in palette if any(label(method) == name for found in measured.values() for method in found)]
     handles = [plt.Line2D([], [], color=palette[name], linewidth=2) for name in shown]
     handles += [plt.Line2D([], [], color=GREY, linewidth=1.2, linestyle=line) for line in ("-", (0, (2, 2)))]
     save(figure, path, handles, [*shown, "median", "90th percentile"])
-    return True
 
 
-def steering(scores: Scores, path: Path) -> bool:
-    """Return-to-go reached against asked, for each data set's world model; False where none was trained."""
+def steering(scores: Scores, path: Path):
+    """Return-to-go reached against asked, for each data set's world model; nothing where none was trained."""
     palette = style(scores.methods)
     found = {dataset: content["phases"].get("steering") for dataset, content in scores.collected.items()}
     found = {dataset: record for dataset, record in found.items() if record}
     if not found:
-        return False
+        return
     colour = palette[label("dawm")]
     figure, axes = panels(len(found), 2.9)
     for axis, (dataset, record) in zip(axes, found.items(), strict=True):
@@ -72,4 +64,3 @@ def steering(scores: Scores, path: Path) -> bool:
         plt.Line2D([], [], color=GREY, linewidth=0.8),
     ]
     save(figure, path, handles, ["DAWM, mean and 10th to 90th percentile", "as asked", "the starts in the data"])
-    return True

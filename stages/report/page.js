@@ -46,7 +46,6 @@ async function draw(place, panel, kinds) {
   spec.description = panel.alt;
   const { view } = await vegaEmbed(place, spec, { actions: false, renderer: "svg" });
   views.push({ view, panel, place });
-  place.classList.add("drawn");
 }
 
 async function drawAll() {

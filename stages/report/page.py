@@ -17,7 +17,7 @@ from stages.report.page_figures import data_sections
 from stages.report.panels import Panel
 from stages.report.scores import Scores
 from stages.report.style import palette
-from stages.report.table import Cell, Table
+from stages.report.table import Table
 from stages.report.tables import gain_cell
 from stages.report.words import blocks, label, number
 
@@ -49,16 +49,15 @@ def cards(scores: Scores) -> list[dict]:
         return []
     dataset, found = scores.headline, []
     for algorithm in scores.algorithms:
-        cell: Cell = gain_cell(scores.differences[dataset, method, algorithm])
+        cell = gain_cell(scores.differences[dataset, method, algorithm])
         ours, real = (number(scores.cells[dataset, name, algorithm].mean) for name in (method, "real"))
         pair = f"{label(method)} {ours}, real data {real}"
         found.append({"algorithm": algorithm, "name": label(algorithm), "gain": cell, "pair": pair})
     return found
 
 
-def choices(scores: Scores) -> dict[str, list[dict]]:
+def choices(scores: Scores, colours: dict[str, str]) -> dict[str, list[dict]]:
     """What the page can be filtered by: axis → its names, labels, and the methods' colours."""
-    colours = hexadecimal(scores)
     return {
         "dataset": [{"name": name, "label": name, "colour": ""} for name in scores.collected],
         "method": [{"name": name, "label": label(name), "colour": colours[label(name)]} for name in scores.methods],
@@ -120,7 +119,7 @@ def render(scores: Scores, params: Params, sections: list[Section], folder: Path
         line=line,
         source=source(scores),
         cards=cards(scores),
-        choices=choices(scores),
+        choices=choices(scores, names.colours),
         sections=shown,
         panels=[panel.content for panel in panels],
         specifications=charts.specifications({panel.kind for panel in panels}, names),

@@ -1,13 +1,14 @@
 """What the page's charts show: rows for each panel, with words for who cannot see it."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from stages.report.aggregate_figures import making
+from stages.report.costs import making
+from stages.report.fidelity import error_curves
 from stages.report.scores import Scores
-from stages.report.words import bracket, label, listed, number, spread
+from stages.report.words import bracket, label, listed, mean_text, number, share
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Panel:
 
     @property
     def content(self) -> dict:
-        return asdict(self)
+        """What the page's script needs of it."""
+        return {"kind": self.kind, "alt": self.alt, "rows": self.rows, "values": self.values}
 
 
 def known(record: dict) -> dict:
@@ -58,7 +60,7 @@ def scores(given: Scores) -> list[Panel]:
             for algorithm in given.algorithms:
                 cell = given.cells[dataset, method, algorithm]
                 names = {"method": label(method), "algorithm": label(algorithm)}
-                mean = f"{number(cell.mean)} {spread(cell)}".strip()
+                mean = mean_text(cell)
                 told = {"mean": mean, "interval": bracket(cell) or None, "seeds": named(cell.values)}
                 rows.append(known({**names, "value": cell.mean, "low": cell.low, "high": cell.high, **told}))
                 rows += [known({**names, "seed": k, "value": float(value)}) for k, value in enumerate(cell.values)]
@@ -97,7 +99,7 @@ def profiles(given: Scores, frame: pd.DataFrame) -> list[Panel]:
                     "share": float(row.share),
                     "low": row.low,
                     "high": row.high,
-                    "interval": None if pd.isna(row.low) else f"[{row.low:.2f}, {row.high:.2f}]",
+                    "interval": bracket(row, share) or None,
                 }
             )
             for row in frame[frame["algorithm"] == algorithm].itertuples()
@@ -117,8 +119,8 @@ def improvements(given: Scores, frame: pd.DataFrame) -> list[Panel]:
                     "method": label(row.method),
                     "over": label(row.over),
                     "value": float(row.point),
-                    "probability": f"{row.point:.2f}",
-                    "interval": None if pd.isna(row.low) else f"[{row.low:.2f}, {row.high:.2f}]",
+                    "probability": share(row.point),
+                    "interval": bracket(row, share) or None,
                 }
             )
             for row in frame[frame["algorithm"] == algorithm].itertuples()
@@ -129,21 +131,13 @@ def improvements(given: Scores, frame: pd.DataFrame) -> list[Panel]:
 
 
 def fidelity(given: Scores) -> list[Panel]:
-    """For each data set that the simulator could be asked about; single transitions are true for every step."""
+    """For each data set that the simulator could be asked about."""
     found = []
-    for dataset, content in given.collected.items():
-        errors = {
-            method: [step["overall"] for step in record["physics"]["state_error"]]
-            for method, record in content["fidelity"].items()
-            if record["physics"]
-        }
-        if not errors:
-            continue
-        last = max(map(len, errors.values()))
+    for dataset, errors in error_curves(given).items():
         rows = [
             known({"method": label(method), "step": k + 1, "statistic": name, "value": float(error[key])})
             for method, steps in errors.items()
-            for k, error in enumerate(steps * last if len(steps) == 1 else steps)
+            for k, error in enumerate(steps)
             for key, name in (("median", "median"), ("p90", "90th percentile"))
         ]
         alt = f"Error of the next state against the step of the window for {listed(map(label, errors))} on {dataset}."
@@ -175,7 +169,7 @@ def costs(given: Scores) -> list[Panel]:
         rows = []
         for method, seconds in took.items():
             cell = given.cells[given.headline, method, algorithm]
-            told = {"mean": f"{number(cell.mean)} {spread(cell)}".strip(), "interval": bracket(cell) or None}
+            told = {"mean": mean_text(cell), "interval": bracket(cell) or None}
             names = {"method": label(method), "seconds": round(seconds, 1)}
             rows.append(known({**names, "value": cell.mean, "low": cell.low, "high": cell.high, **told}))
         alt = f"Score with {label(algorithm)} against the seconds that {listed(map(label, took))} took to make."

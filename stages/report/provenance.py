@@ -7,6 +7,7 @@ file that was made elsewhere they are not known.
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -34,7 +35,7 @@ class Stage:
         """path → md5, code included."""
         return {dep["path"]: dep.get("md5", "") for dep in self.entry.get("deps", [])}
 
-    @property
+    @cached_property
     def record(self) -> dict | None:
         """What was noted when it ran; None where nobody saw."""
         return next(filter(None, map(timing, self.outputs.values())), None)
@@ -112,7 +113,6 @@ def record(key: str, title: str, path: str, stages: dict[str, Stage], facts: lis
         "key": key,
         "anchor": anchor(key),
         "title": title,
-        "path": path,
         "notes": notes,
         "stages": [stage_line(stage) for stage in found],
         "ran_on": ran_on(found),
@@ -154,6 +154,6 @@ def records(scores: Scores) -> list[dict]:
             parts = [(dataset, anchor(origin(dataset, *names))) for dataset in scores.collected]
             key = origin(AVERAGE, *names)
             common = {"key": key, "anchor": anchor(key), "title": f"{sentence(shown)}, average over data sets"}
-            blank = {"path": "", "notes": [], "stages": [], "ran_on": [], "command": ""}
+            blank = {"notes": [], "stages": [], "ran_on": [], "command": ""}
             found.append({**common, **blank, "parts": parts})
     return found

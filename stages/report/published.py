@@ -11,7 +11,7 @@ import pandas as pd
 
 from stages.report.scores import Scores
 from stages.report.table import Cell, Group, Row, Table, origin
-from stages.report.words import label, number, sentence, spread
+from stages.report.words import label, mean_text, sentence
 
 OURS = {"bc-10": "bc10"}  # algorithms that the file names otherwise
 MEASURED = "measured"
@@ -70,11 +70,6 @@ def marks(rows: list[Published]) -> dict[tuple[str, str], str]:
     return {column: f"[{k}]" for k, column in enumerate(dict.fromkeys(row.column for row in rows), 1)}
 
 
-def text(found) -> str:
-    """Mean and spread of an estimate or of a published row."""
-    return f"{number(found.mean)} {spread(found)}".strip()
-
-
 def notes(scores: Scores) -> list[str]:
     """What each mark stands for, and what the columns cannot say."""
     return [
@@ -90,7 +85,8 @@ def table(scores: Scores) -> Table | None:
     rows = shown(scores)
     if not rows:
         return None
-    columns = {MEASURED: None, **{mark: column for column, mark in marks(rows).items()}}
+    heads = marks(rows)
+    columns = [MEASURED, *heads.values()]
     lines: dict[str, dict[tuple, dict[str, Cell]]] = {}
     frame = []
     for row in rows:
@@ -98,13 +94,13 @@ def table(scores: Scores) -> Table | None:
         place = lines.setdefault(row.dataset, {})
         if names not in place:
             cell = scores.cells.get((row.dataset, *names))
-            ours = Cell(text(cell), origin=origin(row.dataset, *names)) if cell else Cell("–")
+            ours = Cell(mean_text(cell), origin=origin(row.dataset, *names)) if cell else Cell("–")
             place[names] = {**dict.fromkeys(columns, Cell("–")), MEASURED: ours}
             if cell:
                 frame.append(
                     {**vars(row), "mean": cell.mean, "std": cell.std, "protocol": MEASURED, "source": MEASURED}
                 )
-        place[names][marks(rows)[row.column]] = Cell(text(row))
+        place[names][heads[row.column]] = Cell(mean_text(row))
         frame.append(vars(row))
     groups = [
         Group(
@@ -117,4 +113,4 @@ def table(scores: Scores) -> Table | None:
         )
         for dataset, found in lines.items()
     ]
-    return Table("published", "Published scores", list(columns), groups, notes(scores), pd.DataFrame(frame))
+    return Table("published", "Published scores", columns, groups, notes(scores), pd.DataFrame(frame))

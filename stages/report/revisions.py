@@ -30,17 +30,31 @@ def git(*command: str) -> str | None:
     return None if done.returncode else done.stdout
 
 
+def experiment(name: str) -> str | None:
+    """The commit of the newest DVC experiment of that name, made from whatever commit."""
+    command = "for-each-ref", "--sort=creatordate", "--format=%(refname:lstrip=4) %(objectname)", "refs/exps"
+    return dict(line.split(" ") for line in git(*command).splitlines()).get(name)  # of refs/exps/ab/cdef/NAME, the name
+
+
 def commit_of(revision: str) -> str:
     """The commit of a revision, or else of the newest experiment of that name; SystemExit where there is neither."""
     if git("rev-parse", "--git-dir") is None:
         raise SystemExit(f"{revision}: not in a git repository")
     if found := git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"):
         return found.strip()
-    command = "for-each-ref", "--sort=creatordate", "--format=%(refname:lstrip=4) %(objectname)", "refs/exps"
-    experiments = dict(line.split(" ") for line in git(*command).splitlines())  # of refs/exps/ab/cdef/NAME, the name
-    if revision not in experiments:
-        raise SystemExit(f"{revision}: neither a revision nor a DVC experiment")
-    return experiments[revision]
+    if found := experiment(revision):
+        return found
+    raise SystemExit(f"{revision}: neither a revision nor a DVC experiment")
+
+
+def cells_of(episodes: pd.DataFrame) -> dict[Cell, tuple[np.ndarray, list[int] | None]]:
+    """Of a row for each episode: the seeds' mean scores, and their generators, None where there are none."""
+    cells = {}
+    for names, part in episodes.groupby(["dataset", "method", "algorithm"], sort=False):
+        seeds = part.groupby("seed").agg({"score": "mean", "generator": "first"})
+        generators = None if seeds["generator"].isna().all() else seeds["generator"].astype(int).tolist()
+        cells[names] = (seeds["score"].to_numpy(), generators)
+    return cells
 
 
 def read(revision: str) -> Run:
@@ -51,14 +65,12 @@ def read(revision: str) -> Run:
         if not found:
             raise SystemExit(f"{revision} has no {path}{remedy}")
         texts.append(found)
-    episodes, params, cells = pd.read_csv(io.StringIO(texts[0])), yaml.safe_load(texts[1]), {}
-    for names, part in episodes.groupby(["dataset", "method", "algorithm"], sort=False):
-        seeds = part.groupby("seed").agg({"score": "mean", "generator": "first"})
-        generators = None if seeds["generator"].isna().all() else seeds["generator"].astype(int).tolist()
-        cells[names] = (seeds["score"].to_numpy(), generators)
+    episodes, params = pd.read_csv(io.StringIO(texts[0])), yaml.safe_load(texts[1])
     raw = (episodes["score"] == episodes["return"]).groupby(episodes["dataset"]).all()
     title = revision if commit is None or commit.startswith(revision) else f"{revision} ({commit[:7]})"
-    return Run(title, commit, params, cells, set(raw.index[raw]) if params["source"] == "minari" else set())
+    return Run(
+        title, commit, params, cells_of(episodes), set(raw.index[raw]) if params["source"] == "minari" else set()
+    )
 
 
 def code_changes(a: Run, b: Run) -> list[str]:

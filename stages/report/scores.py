@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.common.rng import numpy_stream
 from stages.common.schema import Params
-from stages.report.aggregates import Runs
+from stages.report.aggregates import Runs, drawn
 from stages.report.grid import cells_of
-from stages.report.statistics import Draws, Estimate, average, difference, draw, estimate
+from stages.report.statistics import Estimate, average, difference, estimate
 
 AVERAGE = "average"  # stands where a data set's name stands
 
@@ -53,21 +52,13 @@ def averaged(collected: dict[str, dict]) -> bool:
     return len(collected) > 1 and not raw_datasets(collected)
 
 
-def runs_of(collected: dict[str, dict], params: Params) -> dict[tuple[str, str, str], Runs]:
-    """(dataset, method, algorithm) → Runs. Algorithms share the draws of a data set and method, since policy i of each
-    learns from the same generator.
-    """
-    draws: dict[tuple[str, str], Draws] = {}
-    runs = {}
+def runs_of(collected: dict[str, dict], resamples: int) -> dict[tuple[str, str, str], Runs]:
+    """(dataset, method, algorithm) → Runs."""
+    cells = {}
     for cell, names in cells_of(collected):
-        stratum = (names["dataset"], names["method"])
-        clusters = [seed["generator"] for seed in cell["seeds"]]
-        if stratum not in draws:
-            rng = numpy_stream("bootstrap", *stratum)
-            draws[stratum] = draw(stratum, len(clusters), clusters, rng, params.report.resamples)
         values = np.array([np.mean(seed["scores"]) for seed in cell["seeds"]])
-        runs[tuple(names.values())] = Runs(values, draws[stratum])
-    return runs
+        cells[tuple(names.values())] = (values, [seed["generator"] for seed in cell["seeds"]])
+    return drawn(cells, resamples)
 
 
 def estimate_cells(collected: dict[str, dict], runs: dict, params: Params) -> dict[tuple[str, str, str], Estimate]:
@@ -84,7 +75,7 @@ def estimate_cells(collected: dict[str, dict], runs: dict, params: Params) -> di
 
 def score(collected: dict[str, dict], params: Params) -> Scores:
     """Everything that is estimated from the collected results."""
-    runs = runs_of(collected, params)
+    runs = runs_of(collected, params.report.resamples)
     cells = estimate_cells(collected, runs, params)
     differences = {
         (dataset, method, algorithm): difference(cell, cells[dataset, "real", algorithm], params.report.confidence)

@@ -36,13 +36,23 @@ def number(value: float, sign: bool = False) -> str:
     return f"{round(value, 1) + 0.0:{'+' if sign else ''}.1f}".replace("-", "−")
 
 
-def bracket(estimate) -> str:
-    """The interval, or nothing where there is none."""
-    return "" if estimate.low is None else f"[{number(estimate.low)}, {number(estimate.high)}]"
+def share(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def bracket(estimate, form=number) -> str:
+    """The interval, or nothing where there is none; `form` writes its ends."""
+    absent = estimate.low is None or estimate.low != estimate.low  # NaN in a frame
+    return "" if absent else f"[{form(estimate.low)}, {form(estimate.high)}]"
 
 
 def spread(estimate) -> str:
     return "" if estimate.std is None else f"± {number(estimate.std)}"
+
+
+def mean_text(estimate) -> str:
+    """Mean and spread."""
+    return f"{number(estimate.mean)} {spread(estimate)}".strip()
 
 
 def percent(fraction: float) -> str:
