@@ -1,17 +1,19 @@
-"""One parameter at several values: `python -m ablations horizon 1 3 5 7` → results/ablations/horizon.csv, and what the
-report makes of it.
+"""Runs one parameter at several values: `python -m ablations horizon 1 3 5 7` → results/ablations/horizon.csv, with its
+table and figure.
 
-Any key of params.yaml will do, `section.key` included, and any value that `dvc exp run -S` takes. `--set seeds=3`
-changes more for all values. The same command goes on after an interruption.
+PARAM is any key of params.yaml, `section.key` included; values are those that `dvc exp run -S` takes. `--set seeds=3`
+changes further parameters for all values. After an interruption the same command resumes.
 """
 
 import argparse
+from pathlib import Path
 
 from ablations.experiments import git, run
 from ablations.table import frame
-from stages.report.ablations import Ablation, save, show
-from stages.report.table import markdown
-from stages.report.words import plural
+from stages.report.figures.ablations import draw
+from stages.report.style.words import plural
+from stages.report.tables.ablations import Ablation, save, table
+from stages.report.tables.table import markdown, write
 
 
 def main():
@@ -21,20 +23,21 @@ def main():
     parser.add_argument("--set", nargs="+", default=[], metavar="key=value", dest="settings")
     given = parser.parse_args()
     values = list(dict.fromkeys(given.values))
-    found = [experiment for value in values if (experiment := run(given.param, value, given.settings))]
-    if not found:
-        raise SystemExit(f"ablation of {given.param}: no value came to its end")
-    table = frame(found)
-    seeds, commit = found[0].params["seeds"], git("rev-parse", "--short", "HEAD").strip()
-    about = [
-        f"From commit {commit}, {plural(seeds, 'seed')}"
-        + (f", with {', '.join(given.settings)}." if given.settings else ", all else as in params.yaml.")
-    ]
-    if failed := [value for value in values if value not in set(table["value"])]:
-        about.append(f"Without {', '.join(failed)}, which failed.")
-    ablation = Ablation(given.param, about, table)
+    experiments = [experiment for value in values if (experiment := run(given.param, value, given.settings))]
+    if not experiments:
+        raise SystemExit(f"ablation of {given.param}: every value failed")
+    rows = frame(experiments)
+    seeds, commit = experiments[0].params["seeds"], git("rev-parse", "--short", "HEAD").strip()
+    others = f"with {', '.join(given.settings)}" if given.settings else "all other parameters as in params.yaml"
+    about = [f"Commit {commit}, {plural(seeds, 'seed')}, {others}."]
+    if failed := [value for value in values if value not in set(rows["value"])]:
+        about.append(f"Left out: {', '.join(failed)}, whose run failed.")
+    ablation = Ablation(given.param, about, rows)
     save(ablation)
-    print(markdown(show(ablation)), end="")
+    report = table(ablation)
+    write(report, Path("reports/tables"))
+    draw(rows, given.param, Path("reports/figures") / f"{report.name}.png")
+    print(markdown(report), end="")
 
 
 if __name__ == "__main__":

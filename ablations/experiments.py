@@ -1,8 +1,8 @@
-"""Runs the values as DVC experiments in a temporary folder, and reads what they left in git.
+"""Runs each value as a DVC experiment in a temporary folder, and reads the experiment's results from git.
 
-An experiment shares DVC's cache with the workspace and with other experiments: a stage that has run once with the same
-code, parameters and inputs, here or there, does not run again. So an ablation that was interrupted is resumed by the
-same command. The workspace is not touched; experiments stay in `dvc exp show` until `dvc exp remove`.
+Experiments share DVC's cache with the workspace and with each other, so a stage that has run with the same code,
+parameters and inputs does not run again. The same command therefore resumes an interrupted ablation. The workspace is
+not touched; experiments stay in `dvc exp show` until `dvc exp remove`.
 """
 
 import io
@@ -16,7 +16,7 @@ from functools import cached_property
 import pandas as pd
 import yaml
 
-from stages.common.cost import seconds
+from stages.common.timing import seconds
 from stages.report.revisions import experiment
 
 
@@ -26,7 +26,7 @@ def git(*command: str) -> str:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What one value left behind: the commit of a finished experiment."""
+    """The finished experiment of one value, and its commit."""
 
     value: str
     commit: str
@@ -40,11 +40,11 @@ class Experiment:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """A row for each episode of a last policy."""
+        """A row for each episode of a final policy."""
         return pd.read_csv(io.StringIO(self.read("results/scores.csv"))).astype({"generator": "Int64"})
 
     def json(self, path: str) -> dict | None:
-        """None where the experiment has no such file."""
+        """The content of a JSON file; None if the experiment has no such file."""
         try:
             return json.loads(self.read(path))
         except subprocess.CalledProcessError:
@@ -52,35 +52,35 @@ class Experiment:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """The md5 of each file that a stage made."""
+        """path → md5 of each stage output."""
         stages = yaml.safe_load(self.read("dvc.lock"))["stages"].values()
         return {output["path"]: output["md5"] for stage in stages for output in stage.get("outs", [])}
 
     def seconds(self, *outputs: str) -> float | None:
-        """What it took to make those files, in sum; None where one was not seen being made here."""
-        took = [seconds(self.digests[output]) for output in outputs]
-        return None if None in took else sum(took)
+        """Total time of the stages that wrote those files; None if one was not recorded on this machine."""
+        times = [seconds(self.digests[output]) for output in outputs]
+        return None if None in times else sum(times)
 
 
 def name_of(param: str, value: str) -> str:
-    """Of the experiment, as git allows it."""
+    """The experiment's name, with characters that git allows."""
     return re.sub(r"[^\w.-]+", "-", f"ablation-{param}-{value}").strip("-.")
 
 
 def run(param: str, value: str, settings: list[str]) -> Experiment | None:
-    """One experiment to its end; None where it fails, after saying so.
+    """Runs one experiment; None if it fails, with a message on stderr.
 
     Arguments:
-        settings: more of `params.yaml` to change, `key=value`, for all values alike.
+        settings: further changes of `params.yaml`, `key=value`, the same for all values.
     """
     name = name_of(param, value)
     print(f"ablation: {param} = {value}", file=sys.stderr, flush=True)
-    if experiment(name):  # of an earlier run: its stages are in the cache, and it may be of other code
+    if experiment(name):  # from an earlier run, perhaps of other code; its stages are in the cache
         subprocess.run(["dvc", "exp", "remove", "-q", name], check=True)
     changes = [part for setting in [*settings, f"{param}={value}"] for part in ("-S", setting)]
     done = subprocess.run(["dvc", "exp", "run", "--temp", "-n", name, *changes], check=False)
     commit = experiment(name)
     if done.returncode or commit is None:
-        print(f"ablation: {param} = {value} failed; it is left out", file=sys.stderr, flush=True)
+        print(f"ablation: {param} = {value} failed and is left out", file=sys.stderr, flush=True)
         return None
     return Experiment(value, commit)

@@ -1,18 +1,18 @@
-"""The numbers of an ablation: a row for each value, data set, method and algorithm."""
+"""Numbers of an ablation: a row for each value, data set, method and algorithm."""
 
 import numpy as np
 import pandas as pd
 
 from ablations.experiments import Experiment
-from stages.report.aggregates import drawn
-from stages.report.costs import seconds_of
-from stages.report.fidelity import imagined
 from stages.report.revisions import cells_of
-from stages.report.statistics import estimate
+from stages.report.statistics.aggregates import resampled_runs
+from stages.report.statistics.bootstrap import estimate
+from stages.report.tables.costs import seconds_of
+from stages.report.tables.fidelity import imagined
 
 
 def fidelity_columns(record: dict | None) -> dict:
-    """Error of the next state, all dimensions and steps; and how spread the actions of imagined steps are."""
+    """Error of the next state over all dimensions and steps, and the spread of the actions at imagined steps."""
     physics = record and record["physics"]
     spread = record and imagined(record)
     return {
@@ -24,21 +24,20 @@ def fidelity_columns(record: dict | None) -> dict:
 
 
 def making(record: dict | None) -> float | None:
-    """Seconds of all trainings and the sampling behind a method's transitions; None where one was not seen here."""
+    """Seconds of all training and sampling behind a method's transitions; None if not all was recorded here."""
     cost = record and record["cost"]
-    took = seconds_of(cost) if cost else (None,)
-    return None if None in took else sum(took)
+    times = seconds_of(cost) if cost else (None,)
+    return None if None in times else sum(times)
 
 
 def rows(experiment: Experiment) -> list[dict]:
-    """One experiment's."""
-    params, found = experiment.params, []
-    report = params["report"]
-    for names, runs in drawn(cells_of(experiment.scores), report["resamples"]).items():
+    """The rows of one experiment."""
+    lines, report = [], experiment.params["report"]
+    for names, runs in resampled_runs(cells_of(experiment.scores), report["resamples"]).items():
         (dataset, method, algorithm), cell = names, estimate(*runs, report["confidence"])
         record = experiment.json(f"results/{dataset}/fidelity-{method}.json")
         steering = experiment.json(f"results/{dataset}/steering.json") if method == "dawm" else None
-        found.append(
+        lines.append(
             {
                 "value": experiment.value,
                 "dataset": dataset,
@@ -53,8 +52,9 @@ def rows(experiment: Experiment) -> list[dict]:
                 "seconds_policy": experiment.seconds(f"models/{dataset}/{method}-{algorithm}.safetensors"),
             }
         )
-    return found
+    return lines
 
 
 def frame(experiments: list[Experiment]) -> pd.DataFrame:
+    """The numbers of all experiments."""
     return pd.DataFrame([row for experiment in experiments for row in rows(experiment)])

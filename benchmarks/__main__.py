@@ -4,7 +4,8 @@ import argparse
 
 from benchmarks import plain, policies, world_model
 from benchmarks.timing import machine
-from stages.common.params import check
+from stages.check.schema import Params
+from stages.common.params import read, validate
 from stages.common.torch_setup import setup
 
 PARTS = {"policies": policies.table, "world-model": world_model.table}
@@ -21,7 +22,7 @@ def main():
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"not a part: {', '.join(unknown)}; known: {', '.join(PARTS)}")
-    params = check()
+    params = validate(Params, read())
     device = setup(params.device, params.threads)
     print(f"{machine(device)}; compile: {given.compile}; {given.rounds} rounds")
     for part in given.parts:

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from stages.baselines.synther.model import SynthEr
-from stages.common.params import check
+from stages.check.schema import Params
+from stages.common.params import read, validate
 
 
 class PlainLoop:
@@ -44,7 +45,7 @@ class PlainLoop:
 
 def synther_sampler(state: int, action: int, batch: int, device):
     """A function that samples `count` batches of transitions with SynthER's own network and sampler, untrained."""
-    settings = check(Path("presets/paper.yaml")).synther
+    settings = validate(Params, read(Path("presets/paper.yaml"))).synther
     model = SynthEr(state, action, settings.denoiser).to(device).eval()
     stream = torch.Generator(device).manual_seed(0)
 

@@ -6,6 +6,7 @@ machine does falls on both; a figure is the median over the rounds.
 """
 
 from statistics import median
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -13,9 +14,9 @@ import torch
 from benchmarks import plain
 from benchmarks.data import random_transitions
 from benchmarks.timing import per_second
-from stages.common.algorithm_settings import settings_for
+from stages.check.algorithms import resolve
 from stages.common.transitions import Transitions
-from stages.policy.trainer import begin
+from stages.policy.trainer import build_updates
 from stages.policy.updates import CHUNK
 
 STATES, ACTIONS, TRANSITIONS, SIZE = 17, 6, 200_000, {"hidden": [256, 256], "batch": 256}
@@ -44,7 +45,7 @@ def plain_loop(real: Transitions, algorithm: str, settings, device):
 
 def our_loop(real: Transitions, algorithm: str, settings, seeds: int, device):
     """The same of all seeds together, by the stage's own code."""
-    updates = begin(real, None, ("benchmark", "real", algorithm), settings, seeds, device)
+    updates = build_updates(real, None, ("benchmark", "real", algorithm), settings, seeds, device)
 
     def run(count: int):
         for _ in range(count):
@@ -65,7 +66,7 @@ def table(params, device, given):
     )
     print("| algorithm | loop | seeds | updates/s | seed-updates/s | times the plain loop |\n|:--|:--|--:|--:|--:|--:|")
     for algorithm in given.algorithms:
-        settings = settings_for(params.policy, getattr(params, algorithm), "benchmark")
+        settings = SimpleNamespace(**resolve(params.policy, getattr(params, algorithm), "benchmark"))
         vars(settings).update(SIZE, compile=compiled)
         loops = {"plain": plain_loop(real, algorithm, settings, device)}
         loops |= {seeds: our_loop(real, algorithm, settings, seeds, device) for seeds in given.seeds}

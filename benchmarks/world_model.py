@@ -1,7 +1,7 @@
 """Speed of the world model, for docs/performance.md: training beside a plain loop, sampling beside SynthER's.
 
-At the sizes of params.yaml, on 100,000 random transitions of 11 observations and 3 actions, Hopper's. Sampling is all
-of the augment stage but its file: imagining, inverting, and sorting out what can be kept.
+At the sizes of params.yaml, on 100,000 random transitions of 11 observations and 3 actions, Hopper's. Sampling is the
+whole augment stage except writing its file: windows, inferred actions and the plausibility filter.
 """
 
 from functools import partial
@@ -12,16 +12,18 @@ import torch
 from benchmarks.data import random_transitions
 from benchmarks.plain_world_model import PlainLoop, synther_sampler
 from benchmarks.timing import per_second
-from stages.augment.complete import Bounds, complete
-from stages.augment.generate import imagined
-from stages.common.tasks import always_healthy
+from stages.augment.imagine import completed_windows
+from stages.common.settings import shared
 from stages.common.transitions import Transitions
-from stages.common.world_model_settings import shared
 from stages.diffusion.samplers import evaluations
-from stages.diffusion.training import Draws, Training, windows_loss
-from stages.diffusion.windows import Windows
-from stages.diffusion.world_model import WorldModel
+from stages.diffusion.training import Training, UpdateNoise
 from stages.idm.model import InverseDynamics
+from stages.synthetic_data.bounds import Bounds
+from stages.synthetic_data.complete import to_transitions
+from stages.tasks.tasks import always_healthy
+from stages.world_model.model import WorldModel
+from stages.world_model.train import windows_loss
+from stages.world_model.windows import Windows
 
 STATES, ACTIONS, TRANSITIONS = 11, 3, 100_000
 SYNTHER_BATCH = 256
@@ -41,7 +43,7 @@ def trainings(params, windows: Windows, device, **changes) -> dict:
     plain = PlainLoop(world_model(params, windows, device, **changes), windows, rows)
     model = world_model(params, windows, device, **changes)
     loss = partial(windows_loss, model, windows, hidden=model.config.null_probability)
-    draws = Draws(rows, model.config.batch, (params.horizon, model.step))
+    draws = UpdateNoise(rows, model.config.batch, (params.horizon, model.step))
     training = Training(model.network, loss, draws, model.config, stream)
 
     def ours(count: int):
@@ -52,7 +54,7 @@ def trainings(params, windows: Windows, device, **changes) -> dict:
 
 
 def sampling(params, real: Transitions, model: WorldModel, device, found: dict):
-    """run(count of batches); how many transitions a batch keeps is left in `found`."""
+    """run(count of batches); the number of transitions kept is written to `found`."""
     inverse = InverseDynamics(STATES, ACTIONS, params.idm.hidden, params.idm.head).to(device).eval()
     batch, bounds = params.augment.batch, Bounds(real, 100.0)  # wide, since the model is untrained
     states, actions = (torch.from_numpy(x[:batch]).to(device) for x in (real.observations, real.actions))
@@ -61,7 +63,7 @@ def sampling(params, real: Transitions, model: WorldModel, device, found: dict):
     def run(count: int):
         for _ in range(count):
             given = model, inverse, always_healthy, states, actions, returns, params.sampler, stream
-            _, counts = complete(*imagined(*given), params.discount, bounds)
+            _, counts = to_transitions(*completed_windows(*given), params.discount, bounds)
             found["kept"] = counts["kept"]
 
     return run

@@ -1,17 +1,22 @@
 """What tests share: the project's parameters made tiny, and small data sets with known answers."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from stages.common.schema import Params
+from stages.check.algorithms import resolve
+from stages.check.schema import Params
 from stages.common.transitions import Transitions
 from stages.data.local import collect
 from stages.diffusion import training
 from stages.diffusion.training import Training
+from stages.report.page.__main__ import main as page_main
+from stages.report.tables.__main__ import main as tables_main
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,9 +34,9 @@ TINY = {
     "synther": {"denoiser": {"width": 32, "blocks": 1}, "sampler": {"steps": 4}, "sample_batch": 200},
     "onestep": {"dynamics": {"members": 3, "elites": 2, "hidden": [32, 32]}},
     "augment": {"transitions": 500, "batch": 64, "margin": 10.0, "max_drop": 1.0},
-    "policy": {"hidden": [16, 16], "steps": 40, "batch": 32},
+    "policy": {"hidden": [16, 16], "steps": 40, "snapshot_every": 20, "batch": 32},
     "rebrac": {"hidden": [16, 16], "batch": 32},
-    "evaluate": {"every": 20, "episodes": 2, "curve_episodes": 1},
+    "evaluate": {"episodes": 2, "curve_episodes": 1},
     "fidelity": {"transitions": 300, "neighbours": 5, "starts": 50},
     "report": {"resamples": 200},
 }
@@ -40,8 +45,31 @@ TINY = {
 def overlaid(base: dict, changes: dict) -> dict:
     return {
         **base,
-        **{key: overlaid(base[key], value) if isinstance(value, dict) else value for key, value in changes.items()},
+        **{
+            key: overlaid(base[key], value) if isinstance(base.get(key), dict) and isinstance(value, dict) else value
+            for key, value in changes.items()
+        },
     }
+
+
+LONGEST = ("test_pipeline.py", "test_grids.py")  # with a process for each of two files, these begin first
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def settings_for(policy, section, dataset: str) -> SimpleNamespace:
+    """An algorithm's settings on a data set, as its policies are trained with."""
+    return SimpleNamespace(**resolve(policy, section, dataset))
+
+
+def report():
+    """The last two stages: tables with figures, and the page."""
+    for main in (tables_main, page_main):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["report"])
+            main()
 
 
 def killed_and_resumed(train, update: int, monkeypatch):

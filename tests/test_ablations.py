@@ -1,4 +1,4 @@
-"""Ablations: the numbers of an experiment by hand, and names; the runs themselves are in test_pipeline.py."""
+"""Ablations: an experiment's numbers by hand, file names, table and figure; test_pipeline.py runs an ablation."""
 
 import hashlib
 import json
@@ -12,13 +12,13 @@ import yaml
 from ablations import experiments
 from ablations.experiments import Experiment, name_of
 from ablations.table import frame
-from stages.common.cost import seconds, timed, timing
-from stages.report.ablation_figure import draw
-from stages.report.ablations import Ablation, table
-from stages.report.table import markdown
+from stages.common.timing import seconds, timed, timing
+from stages.report.figures.ablations import draw
+from stages.report.tables.ablations import Ablation, table
+from stages.report.tables.table import markdown
 
 
-def test_a_time_is_found_again_by_what_was_made_and_so_is_what_made_it(tmp_path, monkeypatch):
+def test_a_timing_is_found_by_its_output_with_revision_and_packages(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     (tmp_path / "stages").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -32,7 +32,7 @@ def test_a_time_is_found_again_by_what_was_made_and_so_is_what_made_it(tmp_path,
             git = ("git", "-c", "user.name=t", "-c", "user.email=t@t")
             for command in (["init", "-q"], ["add", "stages"], ["commit", "-qm", "code"]):
                 subprocess.run([*git, *command], check=True)
-        (tmp_path / "stages/dvc.lock").write_text("of DVC, which changes while it runs")
+        (tmp_path / "stages/dvc.lock").write_text("DVC rewrites its lock file during a run")
     commit = experiments.git("rev-parse", "--short=10", "HEAD").strip()
     assert revisions == [None, commit, f"{commit} with changes"]
     assert timing(hashlib.md5(b"weights").hexdigest())["packages"]["numpy"] == np.__version__
@@ -40,26 +40,26 @@ def test_a_time_is_found_again_by_what_was_made_and_so_is_what_made_it(tmp_path,
     assert seconds("0" * 32) is None
 
 
-def test_names_are_such_as_git_allows():
+def test_experiment_names_are_valid_git_refs():
     assert name_of("idm.hidden", "[64, 64]") == "ablation-idm.hidden--64-64"
     assert name_of("target_return", "-1.5") == "ablation-target_return--1.5"
     assert Ablation("idm.hidden/2", [], pd.DataFrame()).name == "idm.hidden-2"
 
 
-def record(error: float, made: list[str] | None) -> dict:
-    """Of a method whose models' and transitions' md5 are `made`, the transitions' last."""
+def record(error: float, digests: list[str] | None) -> dict:
+    """A fidelity record; `digests` are the md5 of the method's models and, last, of its transitions."""
     overall = {"median": error, "p90": 10 * error, "p99": 20 * error}
     physics = {"overall": overall, "state_error": [{"overall": overall}, {"overall": {**overall, "median": 2 * error}}]}
-    cost = made and {"trained": made[:-1], "source": None, "sampled": made[-1]}
+    cost = digests and {"trained": digests[:-1], "source": None, "sampled": digests[-1]}
     return {"physics": physics, "diversity": {"actions": [[1.0, 1.0], [0.8, 0.9]]}, "cost": cost}
 
 
 @pytest.fixture
-def found(tmp_path, monkeypatch) -> list[Experiment]:
-    """Two experiments as commits of a repository made for the test."""
+def finished(tmp_path, monkeypatch) -> list[Experiment]:
+    """Two finished experiments, horizon 1 and 3, as commits of a repository made for the test, with their timings."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    made = []
+    finished = []
     subprocess.run(["git", "init", "-q"], check=True)
     for value, error in (("1", 0.01), ("3", 0.02)):
         scores = [
@@ -77,8 +77,8 @@ def found(tmp_path, monkeypatch) -> list[Experiment]:
         stages = {}
         for k, dataset in enumerate(("hopper-medium", "hopper-medium-replay")):
             files[f"results/{dataset}/steering.json"] = json.dumps({"rank_correlation": {"beyond": {"asked": 0.5}}})
-            made_of = {"real": None, "dawm": [f"{value}{phase}{k}0" for phase in ("diffusion", "idm", "augment")]}
-            for method, digests in made_of.items():
+            sources = {"real": None, "dawm": [f"{value}{phase}{k}0" for phase in ("diffusion", "idm", "augment")]}
+            for method, digests in sources.items():
                 files[f"results/{dataset}/fidelity-{method}.json"] = json.dumps(record(error, digests))
             for phase, output in (
                 ("diffusion", "models/{}/diffusion.safetensors"),
@@ -90,9 +90,9 @@ def found(tmp_path, monkeypatch) -> list[Experiment]:
                 digest = f"{value}{phase}{k}{output.count('real')}"
                 name = f"{phase}@{dataset}" + ("" if phase != "policy" else f"-{output[10:14]}-td3bc")
                 stages[name] = {"outs": [{"path": output.format(dataset), "md5": digest}]}
-                time = tmp_path / ".timings" / f"{digest}.json"
-                time.parent.mkdir(exist_ok=True)
-                time.write_text(json.dumps({"seconds": 10.0 if "real" not in output else 1000.0}))
+                timing_file = tmp_path / ".timings" / f"{digest}.json"
+                timing_file.parent.mkdir(exist_ok=True)
+                timing_file.write_text(json.dumps({"seconds": 10.0 if "real" not in output else 1000.0}))
         files["dvc.lock"] = yaml.safe_dump({"stages": {**stages, "check": {"cmd": "x"}}})
         for name, content in files.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -100,12 +100,12 @@ def found(tmp_path, monkeypatch) -> list[Experiment]:
         subprocess.run(["git", "add", "-A"], check=True)
         author = ["-c", "user.name=t", "-c", "user.email=t@t"]
         subprocess.run(["git", *author, "commit", "-qm", value], check=True)
-        made.append(Experiment(value, experiments.git("rev-parse", "HEAD").strip()))
-    return made
+        finished.append(Experiment(value, experiments.git("rev-parse", "HEAD").strip()))
+    return finished
 
 
-def test_a_table_has_scores_fidelity_and_cost_of_its_own_data_set_only(found):
-    rows = frame(found)
+def test_each_row_has_scores_fidelity_and_cost_of_its_own_data_set(finished):
+    rows = frame(finished)
     assert len(rows) == 2 * 2 * 2
     dawm = rows[(rows["method"] == "dawm") & (rows["dataset"] == "hopper-medium")]
     assert dawm["value"].tolist() == ["1", "3"]
@@ -120,21 +120,21 @@ def test_a_table_has_scores_fidelity_and_cost_of_its_own_data_set_only(found):
     assert rows[rows["method"] == "real"]["seconds_making"].isna().all()
 
 
-def test_a_time_that_nobody_saw_is_left_open(found, tmp_path):
+def test_a_time_that_was_not_recorded_is_missing(finished, tmp_path):
     next(tmp_path.glob(".timings/1idm0*.json")).unlink()
-    rows = frame(found).set_index(["value", "dataset", "method"])["seconds_making"]
+    rows = frame(finished).set_index(["value", "dataset", "method"])["seconds_making"]
     assert np.isnan(rows["1", "hopper-medium", "dawm"])
     assert rows["3", "hopper-medium", "dawm"] == 30
-    assert "| hopper-medium, DAWM | 1 | 11.5" in markdown(table(Ablation("horizon", ["Told."], frame(found))))
+    assert "| hopper-medium, DAWM | 1 | 11.5" in markdown(table(Ablation("horizon", ["A note."], frame(finished))))
 
 
-def test_the_figure_and_the_text_name_every_value(found, tmp_path):
-    numbers = frame(found)
+def test_figure_and_table_show_every_value(finished, tmp_path):
+    numbers = frame(finished)
     draw(numbers, "horizon", tmp_path / "horizon.png")
     assert (tmp_path / "horizon.png").stat().st_size > 10_000
     assert (tmp_path / "horizon.svg").stat().st_size > 10_000
-    text = markdown(table(Ablation("horizon", ["From somewhere."], numbers)))
-    assert "| of | horizon | TD3+BC | error, median |" in text
+    text = markdown(table(Ablation("horizon", ["A note."], numbers)))
+    assert "| data set, method | horizon | TD3+BC | error, median |" in text
     assert "| hopper-medium, real data | 1 | 11.5 |" in text  # three seeds are too few for an interval
     assert "| hopper-medium-replay, DAWM | 3 | 31.5 |" in text
-    assert "- From somewhere." in text
+    assert "- A note." in text

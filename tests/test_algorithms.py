@@ -1,5 +1,6 @@
-"""Each algorithm's updates, against the plain implementation in `benchmarks/plain.py`: one seed at a time, by textbook
-Adam, in float64; how learners begin, and with which settings.
+"""Each algorithm's updates equal those of the plain implementation in `benchmarks/plain.py`, which trains one seed.
+
+Both run in float64. The plain one uses a textbook Adam. Also tested: initial weights and settings.
 """
 
 from importlib import import_module
@@ -11,19 +12,20 @@ import yaml
 
 from benchmarks import plain
 from stages.algorithms import bc10
-from stages.common.algorithm_settings import settings_for
-from stages.common.rng import torch_stream
-from stages.common.schema import Params, shelf
+from stages.check import algorithms
+from stages.check.schema import Params
+from stages.common.torch_setup import torch_stream
 from stages.policy.batches import Batch
-from tests.conftest import ROOT
+from tests.conftest import ROOT, settings_for
 
 SEEDS, BATCH, S, A, UPDATES, SCHEDULE = 3, 16, 4, 2, 10, 50
-CASES = ["td3bc", "iql deterministic", "iql gaussian", "rebrac", "bc", "bc10"]
+CASES = ["td3bc", "iql deterministic", "iql gaussian", "iql dropout", "rebrac", "bc", "bc10"]
 PLAIN = {**plain.LEARNERS, "bc10": plain.Bc}
+HIDDEN, DROPOUT = [16, 16], 0.3
 
 
 class TextbookAdam(torch.optim.Optimizer):
-    """Kingma and Ba 2015, algorithm 1."""
+    """Algorithm 1 of Kingma and Ba 2015."""
 
     def __init__(self, weights, lr):
         super().__init__(weights, {"lr": lr})
@@ -39,20 +41,36 @@ class TextbookAdam(torch.optim.Optimizer):
                 p -= group["lr"] * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
 
 
+class GivenDropout(torch.nn.Module):
+    """`nn.Dropout` in training, with the mask of kept units given instead of drawn."""
+
+    def forward(self, x):
+        return x * self.mask / (1 - DROPOUT)
+
+
+def with_dropout(network: torch.nn.Sequential) -> torch.nn.Sequential:
+    """The same layers with dropout after each ReLU, where CORL's `MLP` has it."""
+    layers = []
+    for layer in network:
+        layers += [layer, GivenDropout()] if isinstance(layer, torch.nn.ReLU) else [layer]
+    return torch.nn.Sequential(*layers)
+
+
 def settings_of(params, case):
-    """The case's algorithm, and settings that show every branch: clipped noise, clipped weights, fast targets."""
-    algorithm, _, kind = case.partition(" ")
+    """The case's algorithm, and settings that reach every branch: clipped noise, clipped weights, fast targets."""
+    algorithm, _, actor = case.partition(" ")
     settings = settings_for(params.policy, getattr(params, algorithm), "hopper-medium-replay")
-    vars(settings).update(hidden=[16, 16], steps=SCHEDULE)
+    vars(settings).update(hidden=HIDDEN, steps=SCHEDULE)
     if algorithm == "iql":
-        vars(settings).update(deterministic_actor=kind == "deterministic", tau=0.1, max_weight=1.5)
+        vars(settings).update(deterministic_actor=actor == "deterministic", tau=0.1, max_weight=1.5)
+        vars(settings).update(actor_dropout=DROPOUT if actor == "dropout" else 0.0)
     if algorithm in ("td3bc", "rebrac"):
         vars(settings).update(tau=0.1, policy_noise=0.4)
     return algorithm, settings
 
 
 def batch_of(k: int, algorithm: str) -> tuple[Batch, torch.Tensor]:
-    """Batch k and its noise."""
+    """Batch k for all seeds, and its noise."""
     rng = np.random.default_rng(k)
 
     def normal(*shape):
@@ -67,27 +85,37 @@ def batch_of(k: int, algorithm: str) -> tuple[Batch, torch.Tensor]:
     return Batch(*batch), normal(SEEDS, BATCH, A)
 
 
-def of_seed(batch: Batch, k: int) -> list[torch.Tensor]:
-    """The batch of one seed, as the plain implementation takes it."""
+def masks_of(k: int) -> list[torch.Tensor]:
+    """Dropout masks of update k, (seeds, batch, width) for each hidden layer."""
+    rng = np.random.default_rng(1000 + k)
+    return [torch.from_numpy(rng.uniform(size=(SEEDS, BATCH, width)) >= DROPOUT) for width in HIDDEN]
+
+
+def batch_of_seed(batch: Batch, k: int) -> list[torch.Tensor]:
+    """Seed k's part of the batch, in the form that the plain implementation takes."""
     both = batch.states_and_actions[k]
     parts = [both[:, :S], both[:, S:], batch.rewards[k], batch.discounts[k], batch.next_states[k]]
     return parts if batch.next_actions is None else [*parts, batch.next_actions[k], batch.next_known[k]]
 
 
-def pairs(learner, own, k: int):
-    """Each network of the learners with the plain one of seed k: (name, stacked body, index in it, plain network)."""
-    yield "actor", learner.actor.body, k, own.actor
+def pairs(learner, single, k: int):
+    """Pairs the learner's networks with those of seed k's plain learner.
+
+    Yields:
+        (name, stacked body, index in the stack, plain network).
+    """
+    yield "actor", learner.actor.body, k, single.actor
     for name in ("target_actor", "value"):
-        if hasattr(own, name):
+        if hasattr(single, name):
             network = getattr(learner, name)
-            yield name, getattr(network, "body", network), k, getattr(own, name)
-    for name, several in (("critic", "critics"), ("target_critic", "target_critics")):
-        for twin, network in enumerate(getattr(own, several, [])):
+            yield name, getattr(network, "body", network), k, getattr(single, name)
+    for name, plural in (("critic", "critics"), ("target_critic", "target_critics")):
+        for twin, network in enumerate(getattr(single, plural, [])):
             yield f"{name} {twin}", getattr(learner, name).body, k + twin * SEEDS, network
 
 
 def weights(body, index: int, network: torch.nn.Sequential):
-    """Pairs of the same weights in both, (stacked's of that index, plain's), layer by layer."""
+    """Yields pairs of corresponding weights, (those at `index` of the stack, the plain network's), layer by layer."""
     linear = [layer for layer in network if isinstance(layer, torch.nn.Linear)]
     for ours, theirs in zip(body.layers, linear, strict=True):
         yield ours.weight[index], theirs.weight.T
@@ -98,8 +126,8 @@ def weights(body, index: int, network: torch.nn.Sequential):
         yield ours.bias[index, 0], theirs.bias
 
 
-def made(params, case, optimizer):
-    """The learner of the case, in float64, and the plain ones with the same weights."""
+def build(params, case, optimizer):
+    """The case's learner in float64, and a plain learner for each seed with the same weights."""
     algorithm, settings = settings_of(params, case)
     streams = [torch_stream("test", seed) for seed in range(SEEDS)]
     learner = import_module(f"stages.algorithms.{algorithm}").Learner(S, A, streams, settings, torch.device("cpu"))
@@ -110,44 +138,50 @@ def made(params, case, optimizer):
             setattr(
                 learner, name, torch.optim.SGD([{key: g[key] for key in ("params", "lr")} for g in part.param_groups])
             )
-    alone = []
+    singles = []
     for k in range(SEEDS):
-        own = PLAIN[algorithm](S, A, settings, adam=optimizer)
-        for _, body, index, network in pairs(learner, own, k):
+        single = PLAIN[algorithm](S, A, settings, adam=optimizer)
+        for _, body, index, network in pairs(learner, single, k):
             network.double()
             for ours, theirs in weights(body, index, network):
                 theirs.data.copy_(ours)
-        if hasattr(own, "log_std"):
-            own.log_std.data = own.log_std.data.double()
-        alone.append(own)
-    return algorithm, learner, alone
+        if hasattr(single, "log_std"):
+            single.log_std.data = single.log_std.data.double()
+        if case == "iql dropout":
+            single.actor = with_dropout(single.actor)
+        singles.append(single)
+    return algorithm, learner, singles
 
 
 @pytest.mark.parametrize("optimizer", [TextbookAdam, torch.optim.SGD])
 @pytest.mark.parametrize("case", CASES)
-def test_ten_updates_equal_the_plain_implementation_s(params, case, optimizer):
-    """By gradient descent the weights move by the gradients themselves, so their sizes are right too."""
-    algorithm, learner, alone = made(params, case, optimizer)
-    begun = {name: part.clone() for name, part in learner.actor.state_dict().items()}
+def test_ten_updates_equal_those_of_the_plain_implementation(params, case, optimizer):
+    """With gradient descent the weights move by the gradients themselves, which checks the gradients' scale too."""
+    algorithm, learner, singles = build(params, case, optimizer)
+    initial = {name: part.clone() for name, part in learner.actor.state_dict().items()}
     for update in range(UPDATES):
         batch, noise = batch_of(update, algorithm)
-        losses = learner.update(batch, noise, update % learner.period)
-        for k, own in enumerate(alone):
-            expected = own.train(of_seed(batch, k), noise[k])
+        masks = masks_of(update) if case == "iql dropout" else []
+        losses = learner.update(batch, noise, update % learner.period, *([masks] if masks else []))
+        for k, single in enumerate(singles):
+            layers = [layer for layer in single.actor if isinstance(layer, GivenDropout)]
+            for layer, mask in zip(layers, masks, strict=True):
+                layer.mask = mask[k]
+            expected = single.train(batch_of_seed(batch, k), noise[k])
             assert losses.keys() == expected.keys()
             for name, value in expected.items():
                 assert losses[name][k].item() == pytest.approx(value, rel=1e-8), name
-    for k, own in enumerate(alone):
-        for name, body, index, network in pairs(learner, own, k):
+    for k, single in enumerate(singles):
+        for name, body, index, network in pairs(learner, single, k):
             for ours, theirs in weights(body, index, network):
                 torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-10, msg=lambda m, name=name: f"{name}: {m}")
-        if case == "iql gaussian":
-            torch.testing.assert_close(learner.actor.log_std[k, 0], own.log_std, rtol=1e-7, atol=1e-10)
-            assert own.log_std.abs().min() > 1e-5  # it has moved
-    assert not any(torch.equal(part, begun[name]) for name, part in learner.actor.state_dict().items())
+        if case in ("iql gaussian", "iql dropout"):
+            torch.testing.assert_close(learner.actor.log_std[k, 0], single.log_std, rtol=1e-7, atol=1e-10)
+            assert single.log_std.abs().min() > 1e-5  # it has moved
+    assert not any(torch.equal(part, initial[name]) for name, part in learner.actor.state_dict().items())
 
 
-def test_rebrac_starts_as_its_authors_code_does(params):
+def test_rebrac_s_initial_weights_follow_its_authors_code(params):
     _, settings = settings_of(params, "rebrac")
     vars(settings).update(hidden=[64, 64])
     learner = import_module("stages.algorithms.rebrac").Learner(S, A, [torch_stream(0)], settings, torch.device("cpu"))
@@ -161,7 +195,7 @@ def test_rebrac_starts_as_its_authors_code_does(params):
     assert len(learner.critic.body.norms) == 2
 
 
-def test_ten_percent_bc_keeps_the_best_tenth_of_the_episodes(params, episodes):
+def test_ten_percent_bc_learns_from_the_best_tenth_of_the_episodes(params, episodes):
     settings = settings_for(params.policy, params.bc10, "hopper-medium")
     chosen = bc10.select(episodes, settings)
     returns = {e: episodes.rewards[episodes.episode == e].sum() for e in range(40)}
@@ -172,7 +206,7 @@ def test_ten_percent_bc_keeps_the_best_tenth_of_the_episodes(params, episodes):
     assert len(set(bc10.select(episodes, settings).episode)) == 1
 
 
-CORL = {  # of configs/offline at its commit 6afec90, what differs from td3bc and iql of the policy section
+CORL = {  # settings in configs/offline of CORL at commit 6afec90
     ("td3bc", "hopper-medium-v2"): {"alpha": 2.5, "reward_scale": 1.0, "reward_shift": 0.0},
     ("td3bc", "antmaze-large-play-v2"): {"reward_shift": -1.0},
     ("iql", "walker2d-medium-v2"): {"expectile": 0.7, "deterministic_actor": False, "tau": 0.005, "reward_scale": 1.0},
@@ -181,6 +215,11 @@ CORL = {  # of configs/offline at its commit 6afec90, what differs from td3bc an
     ("iql", "hopper-medium-expert-v2"): {"beta": 6.0, "expectile": 0.5, "tau": 0.005},
     ("iql", "antmaze-umaze-diverse-v2"): {"beta": 10.0, "expectile": 0.9, "reward_shift": -1.0},
     ("iql", "relocate-human-v1"): {"expectile": 0.8, "beta": 3.0, "deterministic_actor": False},
+    ("iql", "pen-cloned-v1"): {"expectile": 0.8, "actor_dropout": 0.1, "tau": 0.005},
+    ("iql", "door-expert-v1"): {"expectile": 0.8, "actor_dropout": 0.1, "reward_scale": 1.0},
+    ("iql", "hammer-human-v1"): {"expectile": 0.8, "actor_dropout": 0.1, "normalize_states": True},
+    ("iql", "relocate-cloned-v1"): {"expectile": 0.8, "actor_dropout": 0.1, "batch": 256},
+    ("iql", "halfcheetah-medium-v2"): {"expectile": 0.7, "actor_dropout": 0.0},
     ("rebrac", "hopper-medium-v2"): {"actor_bc": 0.01, "critic_bc": 0.01, "batch": 1024, "learning_rate": 0.001},
     ("rebrac", "walker2d-medium-v2"): {"actor_bc": 0.05, "critic_bc": 0.1, "hidden": [256] * 3},
     ("rebrac", "antmaze-medium-play-v2"): {"actor_bc": 0.001, "critic_bc": 0.0005, "batch": 256, "reward_scale": 100.0},
@@ -198,9 +237,9 @@ def test_the_paper_preset_has_corl_s_settings(algorithm, dataset):
     assert {key: settings[key] for key in expected} == expected
 
 
-def test_later_exceptions_go_before_earlier_ones_and_all_before_the_section(params):
+def test_later_exceptions_override_earlier_ones_and_all_override_the_section(params):
     policy = params.policy.model_copy(update={"batch": 7})
-    own = type(params.iql).model_validate(
+    section = type(params.iql).model_validate(
         {
             **params.iql.model_dump(exclude_unset=True),
             "beta": 1.0,
@@ -208,11 +247,11 @@ def test_later_exceptions_go_before_earlier_ones_and_all_before_the_section(para
             "exceptions": {"a*": {"beta": 2.0, "tau": 0.3}, "ab": {"beta": 4.0}},
         }
     )
-    assert vars(settings_for(policy, own, "ab-v2")).items() >= {"beta": 4.0, "tau": 0.3, "batch": 7}.items()
-    assert settings_for(policy, own, "ac").beta == 2.0
-    assert settings_for(policy, own, "b").beta == 1.0
-    assert settings_for(policy, own, "b").hidden == [5]
+    assert vars(settings_for(policy, section, "ab-v2")).items() >= {"beta": 4.0, "tau": 0.3, "batch": 7}.items()
+    assert settings_for(policy, section, "ac").beta == 2.0
+    assert settings_for(policy, section, "b").beta == 1.0
+    assert settings_for(policy, section, "b").hidden == [5]
 
 
-def test_every_algorithm_on_the_shelf_is_checked_here():
-    assert set(PLAIN) == set(shelf("algorithms"))
+def test_every_algorithm_is_tested_here():
+    assert set(PLAIN) == set(algorithms.names())

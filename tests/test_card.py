@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from stages.common.files import write_json
-from stages.common.tasks import TIERS, gym_mujoco
 from stages.data.__main__ import summary
-from stages.report.card import aim, card, d4rl_observations, main, markdown, trainings
+from stages.report.cards.__main__ import main
+from stages.report.cards.card import aim, card, d4rl_observations, markdown, trainings
+from stages.tasks.tasks import TIERS, gym_mujoco
 from tests.conftest import ROOT
 
 DATASET = "hopper-medium-replay"

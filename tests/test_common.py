@@ -1,16 +1,25 @@
-"""The hall: files that appear whole, streams with names, progress in a log, the device."""
+"""Shared code: atomic files, named random streams, progress in a log, the device, parameters, imports."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from stages.baselines.dwm.settings import Settings as Dwm
+from stages.baselines.synther.settings import Denoiser
+from stages.baselines.synther.settings import Settings as Synther
+from stages.check.schema import Params
 from stages.common.files import atomic, write_json
-from stages.common.params import BadParameters, check, load
+from stages.common.params import BadParameters, load, read, validate
 from stages.common.progress import progress
-from stages.common.rng import numpy_stream, seed_of, torch_stream
-from stages.common.torch_setup import setup
+from stages.common.rng import numpy_stream, seed_of
+from stages.common.settings import Budget, Fraction, NonNegative, Positive, root
+from stages.common.torch_setup import setup, torch_stream
+from stages.idm.settings import Idm
+from stages.synthetic_data.settings import Augment
 from tests.conftest import ROOT
 
 
@@ -20,7 +29,7 @@ def interrupted(path):
         raise KeyboardInterrupt
 
 
-def test_a_file_that_was_not_finished_does_not_appear(tmp_path):
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "new" / "file"
     with atomic(path) as temporary:
         temporary.write_text("whole")
@@ -30,7 +39,7 @@ def test_a_file_that_was_not_finished_does_not_appear(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_json_takes_arrays_and_refuses_what_json_has_not(tmp_path):
+def test_json_accepts_arrays_and_rejects_nan(tmp_path):
     write_json(tmp_path / "a.json", {"a": np.float32(1 / 3), "b": np.arange(2), "c": [True, None, 12345678]}, digits=3)
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": 0.333, "b": [0, 1], "c": [True, None, 12345678]}
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -38,20 +47,20 @@ def test_json_takes_arrays_and_refuses_what_json_has_not(tmp_path):
     assert not (tmp_path / "b.json").exists()
 
 
-def test_a_stream_is_its_name():
+def test_a_random_stream_depends_on_its_name_alone():
     assert numpy_stream("a", 1).random() == numpy_stream("a", 1).random()
     assert torch.equal(torch.rand(3, generator=torch_stream("a", 1)), torch.rand(3, generator=torch_stream("a", 1)))
     assert len({seed_of("a", 1), seed_of("a", 2), seed_of("a1"), seed_of("b", 1), seed_of(1, "a")}) == 5
 
 
-def test_a_log_gets_plain_lines_and_everything_passes_through(capsys):
+def test_progress_passes_items_through_and_prints_plain_lines_in_a_log(capsys):
     assert list(progress(range(3), "work", every=0)) == [0, 1, 2]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert lines[-1].startswith("work: 3/3 steps, ")
 
 
-def test_cuda_is_not_silently_replaced():
+def test_setup_refuses_cuda_if_it_is_not_available():
     if torch.cuda.is_available():
         assert setup("cuda", 1).type == "cuda"
     else:
@@ -60,18 +69,42 @@ def test_cuda_is_not_silently_replaced():
     assert setup("cpu", 1) == torch.device("cpu")
 
 
-def test_the_budget_fills_what_a_section_leaves_to_it_and_nothing_else(tmp_path, monkeypatch):
+def test_the_budget_replaces_shared_and_nothing_else(tmp_path, monkeypatch):
     content = (ROOT / "params.yaml").read_text().replace("  transitions: shared", "  transitions: 77", 1)
     (tmp_path / "params.yaml").write_text(content)
     monkeypatch.chdir(tmp_path)
-    seen = load("budget", "idm", "augment", "synther", "dwm")
-    assert (seen.idm.steps, seen.idm.batch) == (seen.budget.steps, seen.budget.batch)
-    assert seen.augment.transitions == 77
-    assert (seen.synther.transitions, seen.synther.denoiser.steps) == (seen.budget.transitions, seen.budget.steps)
-    part = load("budget", "synther.denoiser", "augment.margin", "augment.max_drop")
-    assert part.synther.denoiser == seen.synther.denoiser
-    assert vars(part.augment).keys() == {"margin", "max_drop"}
-    assert load("idm").idm.steps == "shared"  # a stage that does not declare the budget cannot see it
+    budget = {"budget": Budget}
+    params = load(budget | {"idm": Idm, "augment": Augment, "synther": Synther, "dwm": Dwm})
+    assert (params.idm.steps, params.idm.batch) == (params.budget.steps, params.budget.batch)
+    assert params.augment.transitions == 77
+    steps = params.synther.denoiser.steps
+    assert (params.synther.transitions, steps) == (params.budget.transitions, params.budget.steps)
+    parts = {"synther.denoiser": Denoiser, "augment.margin": NonNegative, "augment.max_drop": Fraction}
+    part = load(budget | parts)
+    assert part.synther.denoiser == params.synther.denoiser
+    assert dict(part.augment).keys() == {"margin", "max_drop"}
+    assert load({"idm": Idm}).idm.steps == "shared"  # without `budget` among the keys, nothing is replaced
+
+
+def test_load_returns_only_the_declared_keys(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    params = load(root("horizon") | {"policy.snapshot_every": Positive})
+    assert dict(params).keys() == {"horizon", "policy"}
+    assert dict(params.policy).keys() == {"snapshot_every"}
+
+
+TORCH_FREE = ("check", "data", "baselines.copy", "baselines.shuffled", "baselines.oracle")
+TORCH_FREE += ("report.collect", "report.cards", "report.tables", "report.page")
+
+
+def test_stages_without_torch_import_no_slow_library():
+    """torch and seaborn each take over a second to import, scipy.stats and scipy.signal nearly as long."""
+    modules = [f"stages.{name}" for name in TORCH_FREE]
+    modules = [f"{name}.__main__" if (ROOT / name.replace(".", "/")).is_dir() else name for name in modules]
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "numpy" in loaded.split()
+    assert not {"torch", "seaborn", "scipy.stats", "scipy.signal", "matplotlib.pyplot"} & set(loaded.split())
 
 
 @pytest.mark.parametrize(
@@ -85,21 +118,21 @@ def test_the_budget_fills_what_a_section_leaves_to_it_and_nothing_else(tmp_path,
             "source: d4rl ",
             "'hopper-medium-replay' is not known; allowed with source d4rl",
         ),
-        ("- dawm\n- synther\n", "- real\n", "methods = ['real', 'real']: names one thing twice"),
-        ("seeds: 5 ", "seeds: [ ", "not YAML: "),
+        ("- dawm\n- synther\n", "- real\n", "methods = ['real', 'real']: names the same thing twice"),
+        ("seeds: 5 ", "seeds: [ ", "not valid YAML: "),
         (
             "  transitions: shared",
             "  transitions: 0.5",
             "augment.transitions = 0.5: should be a whole number above 0, or",
         ),
-        ("  futures: 4 ", "  futures: 0 ", "dwm.futures = 0: "),  # a baseline's own record is checked, too
+        ("  futures: 4 ", "  futures: 0 ", "dwm.futures = 0: "),  # the section of a baseline that is not in the grid
     ],
 )
-def test_bad_parameters_are_told_by_key_and_value(tmp_path, old, new, line):
+def test_bad_parameters_are_reported_by_key_and_value(tmp_path, old, new, line):
     content = (ROOT / "params.yaml").read_text()
     assert old in content
     (tmp_path / "params.yaml").write_text(content.replace(old, new))
     with pytest.raises(BadParameters) as refused:
-        check(tmp_path / "params.yaml")
+        validate(Params, read(tmp_path / "params.yaml"), tmp_path / "params.yaml")
     assert line in str(refused.value)
     assert all(row.startswith(f"{tmp_path}/params.yaml: ") for row in str(refused.value).splitlines())

@@ -1,4 +1,4 @@
-"""Two runs side by side, in a repository made for the test: numbers by hand, every verdict, what is told of both."""
+"""Comparison of two runs in a git repository made for the test: numbers by hand, verdicts, notes and errors."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from stages.common.rng import numpy_stream
 from stages.report import compare
 from stages.report.compare import main, markdown
 from stages.report.revisions import commit_of, read
-from stages.report.statistics import difference, draw, estimate
+from stages.report.statistics.bootstrap import difference, estimate, resample
 
 HEAD = "dataset,method,algorithm,seed,generator,episode,return,score"
 PARAMS = {
@@ -43,7 +43,7 @@ B = {
 
 
 def write(scores: dict, params: dict, shift: float = 1000, generators: int = 5):
-    """Results of two episodes a seed, half a point around its score; returns are the scores and `shift`."""
+    """Writes results of two episodes a seed, half a point around its score; returns are scores plus `shift`."""
     lines = [
         f"{','.join(names)},{seed},{'' if names[1] == 'real' else seed % generators},{k},{value + shift},{value}"
         for names, values in scores.items()
@@ -61,8 +61,9 @@ def git(*command: str) -> str:
     return subprocess.run(["git", *author, *command], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def commit(scores: dict, params: dict, **how) -> str:
-    write(scores, params, **how)
+def commit(scores: dict, params: dict, **options) -> str:
+    """Commits those results; returns the commit."""
+    write(scores, params, **options)
     git("add", "-A")
     git("commit", "-qm", "results")
     return git("rev-parse", "HEAD")
@@ -70,7 +71,7 @@ def commit(scores: dict, params: dict, **how) -> str:
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
-    """A repository whose only commit has no results; git looks for none above it."""
+    """A repository whose only commit has no results; git does not search the folders above it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     (tmp_path / "results").mkdir()
@@ -81,7 +82,7 @@ def empty(tmp_path, monkeypatch):
 
 @pytest.fixture
 def runs(empty):
-    """A as a commit and a tag; B as a later commit; in between an experiment of horizon 7; the workspace as B."""
+    """A repository: A as tag `first`, experiment `feral-guan` with horizon 7, B as last commit and as workspace."""
     commit(A, PARAMS)
     git("tag", "first")
     git("checkout", "-q", "--detach")
@@ -92,14 +93,14 @@ def runs(empty):
 
 
 def rows(text: str) -> dict[str, list[str]]:
-    """`data set | method | algorithm` → the cells right of it."""
+    """`data set | method | algorithm` → the other cells of the row."""
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     return {" | ".join(line[:3]): line[3:] for line in lines[1:]}
 
 
 def test_scores_and_verdicts_by_hand(runs):
     table = rows(markdown(read("first"), read("HEAD")))
-    assert table[f"{HOPPER} | real data | TD3+BC"] == ["12.0 ± 1.6", "12.0 ± 1.6", "+0.0", "the same results"]
+    assert table[f"{HOPPER} | real data | TD3+BC"] == ["12.0 ± 1.6", "12.0 ± 1.6", "+0.0", "identical results"]
     a, b, gain, verdict = table[f"{HOPPER} | DAWM | TD3+BC"]
     assert (a, b, verdict) == ("12.0 ± 1.6", "32.0 ± 1.6", "more")
     assert gain.startswith("+20.0 [1")
@@ -112,12 +113,12 @@ def test_scores_and_verdicts_by_hand(runs):
     assert table[f"{WALKER} | SynthER | TD3+BC"] == ["1.5 ± 0.7", "35.0 ± 7.1", "+33.5", "too few seeds"]
 
 
-def test_the_interval_is_of_two_sides_resampled_apart(runs):
+def test_the_interval_resamples_the_two_sides_independently(runs):
     sides = []
     for side, values in (("a", LOW), ("b", HIGH)):
         stratum = (side, HOPPER, "dawm")
-        draws = draw(stratum, 5, range(5), numpy_stream("bootstrap", "compare", *stratum), 500)
-        sides.append(estimate(values, draws, 0.9))
+        resamples = resample(stratum, 5, range(5), numpy_stream("bootstrap", "compare", *stratum), 500)
+        sides.append(estimate(values, resamples, 0.9))
     gain = difference(sides[1], sides[0], 0.9)
     text = markdown(read("first"), read("HEAD"))
     assert rows(text)[f"{HOPPER} | DAWM | TD3+BC"][2] == f"+20.0 [{gain.low:.1f}, {gain.high:.1f}]"
@@ -127,13 +128,13 @@ def test_the_interval_is_of_two_sides_resampled_apart(runs):
 
 
 def test_confidence_is_that_of_b(runs):
-    sure = read(commit(B, {**PARAMS, "report": {"resamples": 500, "confidence": 0.99}}))
-    narrow, wide = (compare.compared(read("first"), run)[1].gain for run in (read("HEAD~"), sure))
+    strict = read(commit(B, {**PARAMS, "report": {"resamples": 500, "confidence": 0.99}}))
+    narrow, wide = (compare.compared(read("first"), run)[1].gain for run in (read("HEAD~"), strict))
     assert wide.low < narrow.low < narrow.high < wide.high
-    assert "99% interval of the difference" in markdown(read("first"), sure)
+    assert "99% interval of the difference" in markdown(read("first"), strict)
 
 
-def test_algorithms_share_the_draws_of_a_data_set_and_method(runs):
+def test_algorithms_share_the_resamples_of_a_data_set_and_method(runs):
     first, second = compare.compared(read("first"), read("HEAD"))[1:3]
     assert first.names[1:] == ("dawm", "td3bc")
     assert second.names[1:] == ("dawm", "iql")
@@ -143,7 +144,7 @@ def test_algorithms_share_the_draws_of_a_data_set_and_method(runs):
         assert np.ptp(shares[0]) > 1
 
 
-def test_averages_are_over_the_data_sets_of_both(runs):
+def test_averages_are_over_the_data_sets_that_both_have(runs):
     table = rows(markdown(read("first"), read("HEAD")))
     averages = {name: cells for name, cells in table.items() if name.startswith("average")}
     assert list(averages) == ["average of 2 | real data | TD3+BC", "average of 2 | DAWM | TD3+BC"]
@@ -153,32 +154,34 @@ def test_averages_are_over_the_data_sets_of_both(runs):
     assert (dawm[0], dawm[1], dawm[3]) == ("12.0 ± 1.6", "32.0 ± 1.6", "more")
 
 
-def test_what_is_the_same_adds_no_chance_to_an_average(runs):
-    found = {row.names: row for row in compare.compared(read("first"), read("HEAD"))}
-    alone, average = found[WALKER, "real", "td3bc"].gain, found["average of 2", "real", "td3bc"].gain
+def test_identical_results_add_no_variance_to_an_average(runs):
+    gains = {row.names: row.gain for row in compare.compared(read("first"), read("HEAD"))}
+    alone, average = gains[WALKER, "real", "td3bc"], gains["average of 2", "real", "td3bc"]
     assert (average.low, average.high) == pytest.approx((alone.low / 2, alone.high / 2))
     same = compare.compared(read("first"), read("feral-guan"))
-    assert {compare.verdict(row) for row in same} == {"the same results"}
+    assert {compare.verdict(row) for row in same} == {"identical results"}
     assert all(row.gain.mean == 0 and row.gain.low is None for row in same)
 
 
-@pytest.mark.parametrize(("source", "shift", "told"), [("minari", 0, True), ("minari", 1, False), ("local", 0, False)])
-def test_plain_returns_are_in_no_average(runs, source, shift, told):
+@pytest.mark.parametrize(
+    ("source", "shift", "expected"), [("minari", 0, True), ("minari", 1, False), ("local", 0, False)]
+)
+def test_plain_returns_enter_no_average(runs, source, shift, expected):
     params = {**PARAMS, "source": source}
     text = markdown(read(commit(A, params, shift=shift)), read(commit(B, params, shift=shift)))
-    assert ("average of 2" not in text) == told
-    assert (f"{HOPPER} and {WALKER}: plain returns" in text) == told
+    assert ("average of 2" not in text) == expected
+    assert (f"{HOPPER} and {WALKER}: plain returns" in text) == expected
 
 
-def test_parameters_that_differ_are_told_and_no_others(runs):
+def test_only_parameters_that_differ_are_listed(runs):
     text = markdown(read("feral-guan"), read("HEAD"))
-    told = [line for line in text.splitlines() if "→" in line]
-    assert told == ["- `horizon`: 7 → 5", "- `idm.hidden`: [256, 256] → [64]"]
+    changed = [line for line in text.splitlines() if "→" in line]
+    assert changed == ["- `horizon`: 7 → 5", "- `idm.hidden`: [256, 256] → [64]"]
     assert "Same parameters." not in text
     assert "Same parameters." in markdown(read("HEAD"), read("workspace"))
 
 
-def test_parameters_of_one_side_are_absent_on_the_other():
+def test_parameters_of_one_run_are_absent_in_the_other():
     more = {"idm": {"head": None, "exceptions": {}}, "dwm": {"futures": 4}, "long": {f"key{k}": k for k in range(20)}}
     assert compare.changes({"idm": {"head": "mean", "exceptions": {"antmaze-*": 1}}}, more) == [
         "`idm.head`: mean → null",
@@ -188,7 +191,7 @@ def test_parameters_of_one_side_are_absent_on_the_other():
     ]
 
 
-def test_cells_of_one_side_are_named_and_not_compared(runs):
+def test_cells_in_one_run_only_are_listed_and_not_compared(runs):
     text = markdown(read("first"), read("HEAD"))
     assert f"- only A: {CHEETAH} × real data × BC\n- only B: {WALKER} × DWM × IQL\n" in text
     assert text.count("- only") == 2
@@ -196,32 +199,30 @@ def test_cells_of_one_side_are_named_and_not_compared(runs):
     assert "only" not in markdown(read("first"), read("feral-guan"))
 
 
-def test_nothing_in_common(runs):
+def test_runs_without_a_common_cell(runs):
     text = markdown(read(commit({(CHEETAH, "real", "bc"): LOW}, PARAMS)), read(commit(B, PARAMS)))
-    assert "No cell is in both." in text
+    assert "A and B have no cell in common." in text
     assert rows(text) == {}
 
 
-def test_how_many_differences_chance_alone_would_show(runs):
-    text = markdown(
-        read("first"), read("HEAD")
-    )  # with an interval: real and DAWM on two data sets, less what is the same
+def test_number_of_differences_expected_by_chance(runs):
+    # with an interval: real data and DAWM on two data sets, less the identical results
+    text = markdown(read("first"), read("HEAD"))
     assert "0 for 3 of 4 differences, averages not counted; by chance alone, about 0.4 would." in text
     assert "by chance" not in markdown(read("first"), read("feral-guan"))
 
 
-def test_generators_are_the_units_where_there_are_several(runs):
+def test_generators_are_the_units_if_there_are_several(runs):
     first, second = commit(A, PARAMS, generators=2), commit(B, PARAMS, generators=2)
     text = markdown(read(first), read(second))
-    assert rows(text)[f"{HOPPER} | DAWM | TD3+BC"][2:] == ["+20.0", "too few seeds"]  # five of them, of two generators
+    assert rows(text)[f"{HOPPER} | DAWM | TD3+BC"][2:] == ["+20.0", "too few seeds"]  # five seeds of two generators
     assert "- Too few seeds: Σ (n − 1) is below 4" in text
     assert "one generator" not in text
     first, second = commit(A, PARAMS, generators=1), commit(B, PARAMS, generators=1)
     text = markdown(read(first), read(second))
     assert rows(text)[f"{HOPPER} | DAWM | TD3+BC"][3] == "more"
-    assert (
-        "DAWM and SynthER: all policies of a side learned from one generator, whose chance is in no interval." in text
-    )
+    note = "DAWM and SynthER: all policies of a side learned from one generator, whose randomness no interval covers."
+    assert note in text
     assert "one generator" not in markdown(read(first), read(first))
 
 
@@ -239,21 +240,20 @@ def test_revisions_are_found_and_nothing_is_checked_out(runs, monkeypatch, capsy
     assert (git("status", "--porcelain"), git("rev-parse", "HEAD")) == before
 
 
-def test_of_experiments_of_one_name_the_newest_is_meant(runs, monkeypatch):
+def test_the_newest_of_several_experiments_with_one_name_is_used(runs, monkeypatch):
     monkeypatch.setenv("GIT_COMMITTER_DATE", "2090-01-01T00:00:00Z")
     newest = commit(A, {**PARAMS, "horizon": 9})
-    git("update-ref", "refs/exps/aa/aaaa/feral-guan", newest)  # before the other by name
+    git("update-ref", "refs/exps/aa/aaaa/feral-guan", newest)  # its ref sorts before the other's
     git("update-ref", "refs/exps/exec/EXEC_HEAD", "first")
     assert commit_of("feral-guan") == newest
     with pytest.raises(SystemExit, match=r"^guan: neither a revision nor a DVC experiment$"):
         commit_of("guan")
 
 
-def test_different_sources_do_not_compare(runs):
+def test_runs_on_different_sources_are_refused(runs):
     theirs = read(commit(B, {**PARAMS, "source": "d4rl"}))
-    with pytest.raises(
-        SystemExit, match=r"^the data are of different sources \(local, d4rl\): these scores do not comp"
-    ):
+    message = r"^the data come from different sources \(local, d4rl\): the scores are not comparable$"
+    with pytest.raises(SystemExit, match=message):
         markdown(read("first"), theirs)
 
 
@@ -272,9 +272,9 @@ def test_errors_are_one_line(empty):
         read("HEAD")
 
 
-def test_changed_code_is_told(runs):
+def test_changed_code_is_reported(runs):
     assert "code differs" not in markdown(read("HEAD"), read("workspace"))
     (runs / "stages").mkdir()
     (runs / "stages/one.py").write_text("x = 1\n")
     subprocess.run(["git", "add", "stages"], cwd=runs, check=True)
-    assert "- The code differs, too: 1 file under stages." in markdown(read("HEAD"), read("workspace"))
+    assert "- The code differs as well: 1 file under stages." in markdown(read("HEAD"), read("workspace"))

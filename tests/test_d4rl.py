@@ -1,4 +1,4 @@
-"""D4RL's files: its reading rules against a plain loop, the sha256 that files are held to, and unsound files."""
+"""D4RL's files: reading rules against a plain loop, sha256 checks, and malformed files."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.common.tasks import d4rl_files
 from stages.data import d4rl
 from stages.data.d4rl import sha256_of, transitions, used_columns
 from stages.data.hdf5 import LAYOUT, Refused, columns, isolated
+from stages.tasks.tasks import d4rl_files
 
 ROWS = 30
 
 
 def content(width: int = 11) -> dict[str, np.ndarray]:
-    """Columns as D4RL's v2 files have them: terminals, timeouts, and an episode that the file's end cuts."""
+    """Columns as in D4RL's v2 files: terminals, timeouts, and a last episode that the end of the file truncates."""
     rng = np.random.default_rng(0)
     return {
         "observations": rng.standard_normal((ROWS, width)).astype(np.float32),
@@ -33,7 +33,7 @@ def content(width: int = 11) -> dict[str, np.ndarray]:
 
 
 def write(path, arrays: dict, **options):
-    """As D4RL's files: compressed, with metadata and simulator states beside the columns."""
+    """Writes a file like D4RL's: compressed, with metadata and simulator states beside the columns."""
     with h5py.File(path, "w") as file:
         for name, values in arrays.items():
             file.create_dataset(name, data=values, compression="gzip", **options)
@@ -50,13 +50,13 @@ def write_plain(path, arrays: dict):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with one file of D4RL's, put there by hand."""
-    write(tmp_path / "relocate-human-v1.hdf5", content())  # its sha256 is in nobody's records
+    """A folder with one D4RL file, put there by hand."""
+    write(tmp_path / "relocate-human-v1.hdf5", content())  # D4RL's table has no sha256 of it
     return tmp_path
 
 
 def qlearning(file: dict, limit: int) -> list[tuple]:
-    """The rows of D4RL's `qlearning_dataset` by its rules, one at a time: (row, reward, terminal, episode)."""
+    """The rows that D4RL's `qlearning_dataset` keeps, computed in a loop: (row, reward, terminal, episode)."""
     kept, step, episode = [], 0, 0
     for i in range(len(file["rewards"]) - 1):
         final = file["timeouts"][i] if "timeouts" in file else step == limit - 1
@@ -68,7 +68,7 @@ def qlearning(file: dict, limit: int) -> list[tuple]:
 
 
 @pytest.mark.parametrize("names", [("timeouts", "next_observations"), ("timeouts",), ("next_observations",), ()])
-def test_rows_are_those_of_d4rl_s_qlearning_dataset(names):
+def test_rows_equal_those_of_d4rl_s_qlearning_dataset(names):
     file = content()
     file = {name: values for name, values in file.items() if name in names or not LAYOUT[name].optional}
     data = transitions(file, 5, 0.9)
@@ -87,7 +87,7 @@ def test_rows_are_those_of_d4rl_s_qlearning_dataset(names):
     np.testing.assert_array_equal(data.timeouts, last & ~terminals)
 
 
-def test_a_folder_filled_by_hand_suffices_and_its_file_is_held_to(folder):
+def test_a_file_put_there_by_hand_is_read_and_its_sha256_recorded(folder):
     folder_file = folder / "relocate-human-v1.hdf5"
     data, task, facts = d4rl.read("relocate-human-v1", str(folder), 0.9)
     assert len(data) == ROWS - 3  # without the rows at which time ran out, and the last one
@@ -99,27 +99,25 @@ def test_a_folder_filled_by_hand_suffices_and_its_file_is_held_to(folder):
     assert record.read_text() == f"{facts['sha256']}  relocate-human-v1.hdf5\n"
     d4rl.read("relocate-human-v1", str(folder), 0.9)
     write(folder_file, {**content(), "rewards": np.zeros(ROWS, np.float32)})
-    with pytest.raises(
-        SystemExit, match=r"has sha256 .*; as relocate-human-v1.hdf5.sha256 recorded it, it is .*delete"
-    ):
+    with pytest.raises(SystemExit, match=r"has sha256 .*, but relocate-human-v1.hdf5.sha256 has .*delete"):
         d4rl.read("relocate-human-v1", str(folder), 0.9)
 
 
-def test_a_known_sha256_is_held_to_from_the_start(folder):
+def test_a_file_with_a_known_sha256_is_checked_on_first_use(folder):
     write(folder / "hopper_medium-v2.hdf5", content())
-    with pytest.raises(SystemExit, match=r"hopper_medium-v2.hdf5 has sha256 .*by D4RL's table, it is 5bdf1bc4a713c8"):
+    with pytest.raises(SystemExit, match=r"hopper_medium-v2.hdf5 has sha256 .*but D4RL's table has 5bdf1bc4a713c8"):
         d4rl.read("hopper-medium-v2", str(folder), 0.9)
     assert not (folder / "hopper_medium-v2.hdf5.sha256").exists()
 
 
-def test_an_unsound_file_is_told_in_one_line_and_not_recorded(folder):
+def test_a_malformed_file_is_rejected_in_one_line_and_not_recorded(folder):
     (folder / "relocate-human-v1.hdf5").write_bytes(b"not HDF5")
-    with pytest.raises(SystemExit, match=r"relocate-human-v1.hdf5 is no sound HDF5 file: [^\n]*$"):
+    with pytest.raises(SystemExit, match=r"relocate-human-v1.hdf5 is not a valid HDF5 file: [^\n]*$"):
         d4rl.read("relocate-human-v1", str(folder), 0.9)
     assert not (folder / "relocate-human-v1.hdf5.sha256").exists()
 
 
-def test_constant_columns_are_left_out_and_others_are_not():
+def test_only_constant_columns_may_be_dropped():
     file = content(width=111)
     file["observations"][:, 27:] = 0
     used = used_columns(file, 27)
@@ -160,7 +158,7 @@ def values(array):
 
 
 @pytest.mark.parametrize(
-    ("rewards", "told"),
+    ("rewards", "message"),
     [
         (virtual, "stored in another file"),
         (external, "stored in another file"),
@@ -178,17 +176,17 @@ def values(array):
         (values(np.float32(1)), "1 dimensions are expected"),
     ],
 )
-def test_a_column_of_another_kind_is_refused(tmp_path, rewards, told):
+def test_a_malformed_column_is_rejected(tmp_path, rewards, message):
     path = write(tmp_path / "file.hdf5", content())
     with h5py.File(path, "a") as file:
         del file["rewards"]
         rewards(path, file)
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(Refused, match=message):
         columns(path)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"actions": np.full((ROWS, 3), 1.02, np.float32)}, r"actions that reach 1\.02"),
         ({"terminals": np.arange(ROWS)}, "values other than 0 and 1"),
@@ -197,13 +195,13 @@ def test_a_column_of_another_kind_is_refused(tmp_path, rewards, told):
         ({name: values[:1] for name, values in content().items()}, "or too small"),
     ],
 )
-def test_values_of_another_kind_are_refused(tmp_path, changes, told):
-    with pytest.raises(Refused, match=told):
+def test_invalid_values_are_rejected(tmp_path, changes, message):
+    with pytest.raises(Refused, match=message):
         columns(write(tmp_path / "file.hdf5", {**content(), **changes}))
 
 
-def test_older_layouts_are_read_too(tmp_path):
-    """float64, flags as numbers, and (N, 1) columns; actions a little out of range are clipped."""
+def test_older_layouts_are_read(tmp_path):
+    """float64, flags as numbers and (N, 1) columns are converted; actions slightly out of range are clipped."""
     old = {name: values.astype(np.float64) for name, values in content().items()}
     old |= {"rewards": old["rewards"][:, None], "actions": np.full((ROWS, 3), 1.009)}
     read = columns(write(tmp_path / "file.hdf5", old))
@@ -222,79 +220,69 @@ def hang(path):
         pass
 
 
-def test_a_crash_or_a_hang_of_the_library_is_told(tmp_path):
+def test_a_crash_or_a_hang_of_the_library_is_reported(tmp_path):
     with pytest.raises(Refused, match="made the HDF5 library crash"):
         isolated(die, tmp_path)
     with pytest.raises(Refused, match="could not be read within 2 seconds"):
         isolated(hang, tmp_path, seconds=2)
-    with pytest.raises(Refused, match="is no sound HDF5 file"):
+    with pytest.raises(Refused, match="is not a valid HDF5 file"):
         isolated(columns, str(tmp_path / "nothing.hdf5"))
 
 
-# Mutations of sound files: each is read as it stands, or refused, and nothing else happens.
+# Mutations of valid files: each is read exactly as h5py reads it, or rejected.
 
 
-def read_or_refuse(path: str) -> bool:
-    """In a worker: whether the file is read; if so, as h5py reads it, and into a record without faults."""
+def read_or_reject(path: str) -> bool:
+    """Runs in a worker: whether the file is read; if so, the arrays equal h5py's and make a valid record."""
     try:
-        found = columns(path)
+        arrays = columns(path)
     except Refused:
         return False
     with h5py.File(path) as file:
-        for name, array in found.items():
+        for name, array in arrays.items():
             plain = file[name][()].reshape(array.shape).astype(array.dtype)
             np.testing.assert_array_equal(array, plain.clip(-1, 1) if name == "actions" else plain)
-    data = transitions(found, 10, 0.9)
-    assert len(data) == len(qlearning(found, 10))
+    data = transitions(arrays, 10, 0.9)
+    assert len(data) == len(qlearning(arrays, 10))
     return True
 
 
-@st.composite
-def mutations(draw) -> list[tuple]:
-    """Bytes overwritten, cut out, put in, repeated, or the end cut off."""
-    place, size = st.floats(0, 1, exclude_max=True), st.integers(1, 64)
-    return draw(
-        st.lists(
-            st.one_of(
-                st.tuples(st.just("overwrite"), place, st.binary(min_size=1, max_size=16)),
-                st.tuples(st.just("insert"), place, st.binary(min_size=1, max_size=64)),
-                st.tuples(st.just("delete"), place, size),
-                st.tuples(st.just("repeat"), place, size),
-                st.tuples(st.just("truncate"), place, st.none()),
-            ),
-            min_size=1,
-            max_size=4,
-        )
-    )
+KINDS = ("overwrite",) * 4 + ("insert", "delete", "repeat", "truncate")  # a change of length is nearly always rejected
+MUTATIONS = st.lists(
+    st.tuples(st.sampled_from(KINDS), st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=64)),
+    min_size=1,
+    max_size=4,
+)
 
 
 def mutated(data: bytes, changes: list[tuple]) -> bytes:
-    for kind, place, what in changes:
-        at = int(place * len(data))
+    """The data with bytes overwritten, inserted, deleted or repeated at a relative position, or the end truncated."""
+    for kind, position, new in changes:
+        at = int(position * len(data))
         if kind == "overwrite":
-            data = data[:at] + what + data[at + len(what) :]
+            data = data[:at] + new + data[at + len(new) :]
         elif kind == "insert":
-            data = data[:at] + what + data[at:]
+            data = data[:at] + new + data[at:]
         elif kind == "delete":
-            data = data[:at] + data[at + what :]
+            data = data[:at] + data[at + len(new) :]
         elif kind == "repeat":
-            data = data[:at] + data[at : at + what] + data[at:]
+            data = data[:at] + data[at : at + len(new)] + data[at:]
         else:
             data = data[:at]
     return data
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    """Two sound files as bytes, compressed in chunks and not; and where mutated ones are written."""
-    place = tmp_path_factory.mktemp("fuzz")
-    write(place / "chunked", content(), chunks=True)
-    write_plain(place / "plain", content())
-    return place, [(place / name).read_bytes() for name in ("chunked", "plain")]
+def valid_files(tmp_path_factory):
+    """A folder for mutated files, and the bytes of two valid files, one compressed in chunks and one plain."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    write(folder / "chunked", content(), chunks=True)
+    write_plain(folder / "plain", content())
+    return folder, [(folder / name).read_bytes() for name in ("chunked", "plain")]
 
 
-def test_mutated_files_are_read_as_they_stand_or_refused(sound):
-    place, files = sound
+def test_mutated_files_are_read_exactly_or_rejected(valid_files):
+    folder, files = valid_files
     pools, outcomes = [], []
 
     def pool():
@@ -303,24 +291,24 @@ def test_mutated_files_are_read_as_they_stand_or_refused(sound):
         return pools[0]
 
     @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
-    @given(st.integers(0, 1), mutations())
+    @given(st.integers(0, 1), MUTATIONS)
     def check(which, changes):
-        path = place / "mutated.hdf5"
+        path = folder / "mutated.hdf5"
         path.write_bytes(mutated(files[which], changes))
         try:
-            outcomes.append(pool().submit(read_or_refuse, str(path)).result(timeout=30))
-        except (BrokenProcessPool, TimeoutError):  # the library itself; then the stage must tell it
+            outcomes.append(pool().submit(read_or_reject, str(path)).result(timeout=30))
+        except (BrokenProcessPool, TimeoutError):  # the HDF5 library failed; the stage must report it
             pools.clear()
             with pytest.raises(Refused):
                 isolated(columns, str(path), seconds=30)
             outcomes.append(False)
-        assert sorted(file.name for file in place.iterdir()) == ["chunked", "mutated.hdf5", "plain"]
+        assert sorted(file.name for file in folder.iterdir()) == ["chunked", "mutated.hdf5", "plain"]
 
     for data in files:  # unmutated
-        (place / "mutated.hdf5").write_bytes(data)
-        assert pool().submit(read_or_refuse, str(place / "mutated.hdf5")).result()
+        (folder / "mutated.hdf5").write_bytes(data)
+        assert pool().submit(read_or_reject, str(folder / "mutated.hdf5")).result()
     check()
-    assert 20 < sum(outcomes) < len(outcomes) - 20  # both ways are taken
+    assert 20 < sum(outcomes) < len(outcomes) - 20  # both outcomes occur
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
@@ -330,19 +318,19 @@ def test_mutated_files_are_read_as_they_stand_or_refused(sound):
     dtype=st.sampled_from([np.float16, np.float32, np.float64, np.int8, np.uint64, bool, np.complex64, "S3", ">f4"]),
     fill=st.sampled_from([0, 1, -1, 3, np.nan, np.inf]),
 )
-def test_columns_of_any_shape_and_type_are_read_or_refused(sound, name, shape, dtype, fill):
-    path = sound[0] / "mutated.hdf5"
+def test_columns_of_any_shape_and_type_are_read_or_rejected(valid_files, name, shape, dtype, fill):
+    path = valid_files[0] / "mutated.hdf5"
     with np.errstate(all="ignore"):
         array = np.full(shape, fill).astype(dtype)
     write_plain(path, {**content(), name: array})
-    if read_or_refuse(str(path)):
-        kinds = "biuf" if LAYOUT[name].flags else "f"
-        assert array.dtype.kind in kinds
+    if read_or_reject(str(path)):
+        allowed = "biuf" if LAYOUT[name].flags else "f"
+        assert array.dtype.kind in allowed
         assert len(array) == ROWS
 
 
-def test_what_is_wrong_leaves_nothing_behind(folder, monkeypatch):
-    """A name that is downloaded, where no mirror answers: one line for each mirror, and no file."""
+def test_a_failed_download_leaves_no_file(folder, monkeypatch):
+    """If no mirror answers, the error has one line for each mirror."""
     monkeypatch.setattr(d4rl, "MIRRORS", ("http://127.0.0.1:9/{path}", "http://127.0.0.1:9/{name}"))
     monkeypatch.setattr("stages.data.download.WAIT", 0)
     before = sorted(folder.iterdir())

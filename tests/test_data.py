@@ -1,14 +1,16 @@
-"""Collection in the real simulator, the record itself, and the physics that all scores rest on."""
+"""Local collection in the real simulator, the transition record, tasks, environments and the simulator's version."""
+
+import json
 
 import numpy as np
 import pytest
 
-from stages.common.environments import ENVIRONMENTS
-from stages.common.simulator import make
-from stages.common.tasks import D4RL_TRANSITIONS, TIERS, Task, check_dataset, d4rl_files, gym_mujoco
 from stages.common.transitions import Transitions
 from stages.data import local
-from stages.data.__main__ import check_environment, summary
+from stages.data.__main__ import check_environment, summary, write
+from stages.tasks.environments import ENVIRONMENTS
+from stages.tasks.simulator import make
+from stages.tasks.tasks import D4RL_TRANSITIONS, TIERS, Task, check_dataset, d4rl_files, gym_mujoco
 
 DATASET = "hopper-medium-replay"
 
@@ -22,8 +24,8 @@ def collected():
     ("task", "expected", "steps"),
     [("hopper", 19.455434, 26), ("walker2d", 37.087680, 63), ("halfcheetah", -278.750902, 1000)],
 )
-def test_the_physics_is_what_it_was(task, expected, steps):
-    """Random actions, as recorded with mujoco 3.3.7; another engine gives other scores, so no result would compare."""
+def test_the_simulator_reproduces_recorded_returns(task, expected, steps):
+    """Returns of random actions, recorded with mujoco 3.3.7; with another engine, no score would be comparable."""
     env, rng, total = make(ENVIRONMENTS[task]), np.random.default_rng(0), 0.0
     env.reset(seed=0)
     for step in range(1, 1001):  # noqa: B007
@@ -41,7 +43,7 @@ def test_collection_repeats_byte_for_byte(collected, tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
-def test_rows_are_chained_within_episodes_and_each_end_has_one_reason(collected):
+def test_rows_are_consecutive_within_episodes_and_each_end_is_a_terminal_or_a_timeout(collected):
     assert len(collected) == 1003
     last = np.append(np.diff(collected.episode) != 0, True)
     np.testing.assert_array_equal(collected.next_observations[:-1][~last[:-1]], collected.observations[1:][~last[:-1]])
@@ -49,11 +51,11 @@ def test_rows_are_chained_within_episodes_and_each_end_has_one_reason(collected)
     np.testing.assert_array_equal(terminal | collected.timeouts, last)
     assert not (terminal & collected.timeouts).any()
     healthy = gym_mujoco("hopper").healthy(collected.next_observations)
-    np.testing.assert_array_equal(~healthy, terminal)  # the rule that imagined terminals follow is the simulator's
+    np.testing.assert_array_equal(~healthy, terminal)  # `healthy` is the simulator's rule
     assert set(np.unique(collected.discounts)) == {np.float32(0), np.float32(0.99)}
 
 
-def test_actions_are_the_behaviour_s_own_distribution():
+def test_actions_follow_the_behaviour_policy_s_distribution():
     behaviour = local.Behaviour(local.behaviours("hopper", "medium")[0])
     observation = np.array([1.25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0])
     hidden = observation.astype(np.float32)
@@ -68,7 +70,7 @@ def test_actions_are_the_behaviour_s_own_distribution():
     assert inside.mean() > 0.5
 
 
-def test_a_data_set_without_behaviours_is_refused_with_those_that_have_some(monkeypatch, tmp_path):
+def test_a_data_set_without_behaviour_policies_is_rejected_with_the_allowed_names(monkeypatch, tmp_path):
     (tmp_path / "hopper").mkdir()
     (tmp_path / "hopper/index.json").write_text('{"tiers": {"medium": ["1.safetensors"]}}')
     monkeypatch.setattr(local, "BEHAVIOURS", tmp_path)
@@ -93,43 +95,69 @@ def test_every_tier_of_every_robot_is_shipped(task):
     assert [int(path.stem) for path in replay] == sorted({int(path.stem) for path in replay})
     assert {path.parent for path in replay} == {medium.parent}
     assert int(replay[-3].stem) <= int(medium.stem) <= int(replay[-1].stem) or task == "hopper"  # see select.py
+    env = make(ENVIRONMENTS[task])
     for tier in TIERS[1:]:
         for path in snapshots[tier]:
-            env = make(ENVIRONMENTS[task])
             behaviour = local.Behaviour(path)
             action = behaviour.act(np.zeros(env.observation_space.shape), np.zeros(env.action_space.shape))
             assert np.isfinite(action).all()
 
 
-def test_shipped_weights_are_small():
-    assert sum(path.stat().st_size for path in local.BEHAVIOURS.rglob("*.safetensors")) < 15e6
+@pytest.mark.parametrize("task", ["hopper", "walker2d", "halfcheetah"])
+def test_shipped_snapshots_are_exactly_those_of_the_tiers_with_their_task_s_layers(task):
+    """Two hidden layers of 128 units, 3 MB for each task; the tiers of index.json name every snapshot in the folder."""
+    folder, env = local.BEHAVIOURS / task, make(ENVIRONMENTS[task])
+    state, action = env.observation_space.shape[0], env.action_space.shape[0]
+    layers = {"hidden0": (state, 128), "hidden1": (128, 128), "mean": (128, action), "log_std": (128, action)}
+    tiers = json.loads((folder / "index.json").read_text())["tiers"]
+    named = {folder / name for names in tiers.values() for name in names}
+    assert {"medium", "medium-replay", "expert"} <= tiers.keys()
+    assert named == set(folder.rglob("*.safetensors"))
+    for path in named:
+        weights = local.Behaviour(path).weights
+        shapes = {f"{name}.weight": shape for name, shape in layers.items()}
+        shapes |= {f"{name}.bias": shape[1:] for name, shape in layers.items()}
+        assert {name: array.shape for name, array in weights.items()} == shapes
+        assert all(np.isfinite(array).all() for array in weights.values())
+    assert sum(path.stat().st_size for path in named) < 3e6
 
 
-def test_shares_are_whole_and_even():
+def test_a_data_set_of_a_single_episode_is_rejected(collected, params, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    episodes = {"hopper-medium": 2, "hopper-expert": 1}
+    monkeypatch.setattr(local, "collect", lambda dataset, *_: collected.rows(collected.episode < episodes[dataset]))
+    write("hopper-medium", params)
+    with pytest.raises(SystemExit, match=r"^hopper-expert: has a single episode; at least two are needed, [^\n]+$"):
+        write("hopper-expert", params)
+    assert (tmp_path / "data/hopper-medium/real.npz").exists()
+    assert not (tmp_path / "data/hopper-expert").exists()
+
+
+def test_shares_are_whole_numbers_that_differ_by_one_at_most():
     assert local.shares(10, 3) == [4, 3, 3]
     assert local.shares(2, 3) == [1, 1]
     assert sum(local.shares(100_003, 20)) == 100_003
 
 
-def test_sizes_are_d4rl_s():
+def test_every_tier_has_d4rl_s_size():
     assert set(D4RL_TRANSITIONS) == set(TIERS)
 
 
-def test_names_are_those_of_the_source():
+def test_data_set_names_are_checked_by_source():
     for name, source in [("ant-medium-v2", "d4rl"), ("antmaze-umaze-v2", "d4rl"), ("D4RL/door/human-v2", "minari")]:
         check_dataset(name, source)
-    for name, source, told in [
+    for name, source, message in [
         ("hopper-medium-v2", "local", r"\(hopper\|walker2d"),
         ("hopper-medium", "d4rl", "of hopper, halfcheetah, walker2d, ant, antmaze, pen"),
-        ("../evil-v0", "minari", "no Minari id"),
-        ("/evil-v0", "minari", "no Minari id"),
-        ("D4RL/door human-v2", "minari", "no Minari id"),
+        ("../evil-v0", "minari", "is not a Minari id"),
+        ("/evil-v0", "minari", "is not a Minari id"),
+        ("D4RL/door human-v2", "minari", "is not a Minari id"),
     ]:
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             check_dataset(name, source)
 
 
-def test_a_task_survives_its_file_and_a_broken_one_is_named(tmp_path, monkeypatch):
+def test_a_task_is_saved_and_loaded_and_a_broken_file_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gym_mujoco("hopper").save("hopper-medium")
     task = Task.load("hopper-medium")
@@ -140,13 +168,13 @@ def test_a_task_survives_its_file_and_a_broken_one_is_named(tmp_path, monkeypatc
         Task.load("hopper-medium")
 
 
-def test_data_that_no_policy_could_be_evaluated_for_are_refused(collected):
+def test_data_with_other_shapes_than_their_environment_are_rejected(collected):
     check_environment(collected, gym_mujoco("hopper"), DATASET)
     with pytest.raises(SystemExit, match=r"shapes \(\(11,\), \(3,\)\), those of Walker2d-v4 have \(\(17,\), \(6,\)\)"):
         check_environment(collected, gym_mujoco("walker2d"), DATASET)
 
 
-def test_every_d4rl_name_has_a_file_scores_and_an_environment():
+def test_every_d4rl_data_set_has_a_file_reference_scores_and_an_environment():
     assert len(d4rl_files()) == 71
     assert {row.environment for row in d4rl_files().values()} <= set(ENVIRONMENTS)
     assert len({row.path for row in d4rl_files().values()}) == 71
@@ -186,34 +214,33 @@ def test_mazes_have_d4rl_s_coordinates(name, goal, start):
     scale = 4 if "ant" in name else 1
     for seed in range(3):
         state, _ = env.reset(seed=seed)
-        found = env.unwrapped.goal + np.array(ENVIRONMENTS[name]["offset"][:2])
-        assert (
-            np.abs(found - goal).max() <= 0.25 * scale + 0.2
-        )  # noise of the position, and Maze2D's middle of the cell
+        position = env.unwrapped.goal + np.array(ENVIRONMENTS[name]["offset"][:2])
+        tolerance = 0.25 * scale + 0.2  # noise of the position, and Maze2D's goal in the middle of its cell
+        assert np.abs(position - goal).max() <= tolerance
         if start:
             assert np.abs(state[:2] - start).max() <= 0.25 * scale
 
 
-def test_an_environment_that_is_not_there_is_named():
+def test_an_unknown_environment_is_named():
     with pytest.raises(SystemExit, match=r"Hopper-v99 cannot be made here"):
         make({"id": "Hopper-v99"})
 
 
-def test_summary_is_of_whole_episodes(collected):
-    found = summary(collected, gym_mujoco("hopper"), "local")
+def test_summary_averages_whole_episodes(collected):
+    facts = summary(collected, gym_mujoco("hopper"), "local")
     ends = np.flatnonzero(collected.discounts == 0)
     returns = [collected.rewards[collected.episode == collected.episode[end]].sum() for end in ends]
-    assert found["return_mean"] == pytest.approx(np.mean(returns), rel=1e-5)
-    assert found["terminals"] == len(ends)
-    assert found["score_mean"] == pytest.approx(100 * (np.mean(returns) + 20.272305) / (3234.3 + 20.272305), rel=1e-5)
+    assert facts["return_mean"] == pytest.approx(np.mean(returns), rel=1e-5)
+    assert facts["terminals"] == len(ends)
+    assert facts["score_mean"] == pytest.approx(100 * (np.mean(returns) + 20.272305) / (3234.3 + 20.272305), rel=1e-5)
 
 
-def test_scores_are_d4rl_s():
+def test_scores_are_normalised_as_in_d4rl():
     task = gym_mujoco("walker2d")
     np.testing.assert_allclose(task.score([1.629008, 4592.3, 2296.964504]), [0, 100, 50], atol=1e-9)
 
 
-def test_the_record_survives_its_file(collected, tmp_path):
+def test_transitions_are_saved_and_loaded_unchanged(collected, tmp_path):
     collected.save(tmp_path / "real.npz")
     loaded = Transitions.load(tmp_path / "real.npz")
     assert collected.arrays().keys() == loaded.arrays().keys()
@@ -230,14 +257,14 @@ def test_the_record_survives_its_file(collected, tmp_path):
         ({"discounts": np.array([0.9, 1.1])}, "discounts must lie within"),
     ],
 )
-def test_a_bad_record_is_refused(changes, message):
+def test_an_invalid_record_is_rejected(changes, message):
     good = {name: np.zeros((2, 1)) for name in ("observations", "actions", "next_observations")}
     good |= {"rewards": np.zeros(2), "discounts": np.zeros(2)}
     with pytest.raises(ValueError, match=message):
         Transitions(**{**good, **changes})
 
 
-def test_a_broken_file_is_refused_by_name(tmp_path):
+def test_a_broken_file_is_rejected_by_name(tmp_path):
     path = tmp_path / "real.npz"
     for content in (b"", b"PK\x03\x04 cut", b"nothing of the kind"):
         path.write_bytes(content)

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from stages.common.schema import Diffusion
-from stages.common.tasks import Task
-from stages.diffusion import world_model
 from stages.diffusion.guidance import guided
 from stages.diffusion.normalizers import Cdf, Gaussian, MinMax
 from stages.diffusion.process import Ddpm, Edm, process
 from stages.diffusion.samplers import ancestral, ddim
-from stages.diffusion.train import train
-from stages.diffusion.world_model import WorldModel
+from stages.tasks.tasks import Task
+from stages.world_model import model as world_model
+from stages.world_model.model import WorldModel
+from stages.world_model.settings import Diffusion
+from stages.world_model.train import train
 
 EDM = SimpleNamespace(sigma_min=0.002, sigma_max=80.0, sigma_data=0.7, rho=7.0, log_mean=-1.2, log_std=1.2)
 MEAN, STD = 1.5, 0.7
@@ -66,7 +66,7 @@ def test_noise_levels_fall_to_zero_at_equal_strides():
     assert edm[0].item() == pytest.approx(80)
     assert edm[-2].item() == pytest.approx(0.002)
     assert (edm.diff() < 0).all()
-    with pytest.raises(SystemExit, match=r"sampler.steps = 6"):
+    with pytest.raises(ValueError, match="6 sampler steps exceed the 5 DDPM levels"):
         five.sigmas(6)
 
 
@@ -229,7 +229,7 @@ def test_a_trained_model_knows_a_linear_system(params, episodes, device, kind):
     assert losses["training_loss"] > 0
     states, actions = torch.from_numpy(episodes.observations), torch.from_numpy(episodes.actions)
     sampler = params.sampler.model_copy(update={"steps": 16, "guidance": 1.0})
-    made = model.imagine(states, actions, torch.zeros(len(states)), sampler, torch.Generator().manual_seed(0))
+    made = model.sample(states, actions, torch.zeros(len(states)), sampler, torch.Generator().manual_seed(0))
     real = torch.from_numpy(episodes.next_observations)
     assert (made.states[:, 0] - real).abs().median() < 0.1 * real.std()
     assert (made.rewards[:, 0] - torch.from_numpy(episodes.rewards)).abs().median() < 0.1 * real.std()
@@ -241,11 +241,34 @@ def test_saved_models_imagine_the_same(params, tmp_path, device):
     world_model.save(models, tmp_path / "m.safetensors")
     given = torch.randn(5, 3), torch.randn(5, 2), torch.randn(5)
     for before, after in zip(models, world_model.load(tmp_path / "m.safetensors", device), strict=True):
-        a, b = (m.eval().imagine(*given, params.sampler, torch.Generator().manual_seed(3)) for m in (before, after))
+        a, b = (m.eval().sample(*given, params.sampler, torch.Generator().manual_seed(3)) for m in (before, after))
         assert torch.equal(a.states, b.states)
         assert torch.equal(a.rewards, b.rewards)
 
 
 def test_process_follows_the_parameters(params):
-    assert isinstance(process(config(params, process="edm")), Edm)
-    assert isinstance(process(config(params, process="ddpm")), Ddpm)
+    """Levels and coefficients of each setting, worked out here from the papers' formulas."""
+    sigma = torch.tensor([0.3, 2.0])
+    for data in (0.5, 1.0):
+        edm = params.diffusion.edm.model_copy(update={"sigma_data": data, "sigma_max": 7.0, "log_mean": -2.0})
+        chosen = process(config(params, process="edm", edm=edm))
+        total = sigma**2 + data**2
+        expected = 1 / total.sqrt(), data**2 / total, sigma * data / total.sqrt()  # Karras et al. 2022, table 1
+        torch.testing.assert_close(chosen.coefficients(sigma), expected)
+        assert chosen.sigmas(3)[0].item() == pytest.approx(7.0)
+        normal = torch.tensor([0.0, 1.0])
+        torch.testing.assert_close(chosen.draw(normal, normal), torch.exp(-2.0 + edm.log_std * normal))
+        assert not chosen.clips
+    noisy = 1 / (1 + sigma**2).sqrt()  # the scale of the data in a variance-preserving process
+    expected = {
+        "noise": (torch.ones(2), -sigma),
+        "clean": (torch.zeros(2), torch.ones(2)),
+        "velocity": (noisy**2, -sigma * noisy),
+    }
+    for levels in (5, 12):
+        for prediction, (skip, out) in expected.items():
+            settings = params.diffusion.ddpm.model_copy(update={"levels": levels, "prediction": prediction})
+            chosen = process(config(params, process="ddpm", ddpm=settings))
+            torch.testing.assert_close(chosen.coefficients(sigma), (noisy, skip, out))
+            assert len(chosen.sigmas(levels)) == levels + 1
+            assert chosen.clips

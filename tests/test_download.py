@@ -1,4 +1,4 @@
-"""Downloads, from a real server on this machine that cuts connections, answers wrongly, or has another file."""
+"""Downloads from a local server that cuts connections, answers with errors, or has another file."""
 
 import hashlib
 import re
@@ -14,12 +14,12 @@ from stages.data.download import ATTEMPTS, CHUNK, download
 
 FILE = MAGIC + bytes(range(256)) * 4000  # about 1 MB
 SHA256 = hashlib.sha256(FILE).hexdigest()
-KEPT = 300_000 // CHUNK * CHUNK  # of a connection that is cut after 300,000 bytes
+KEPT = 300_000 // CHUNK * CHUNK  # bytes kept of a connection that is cut after 300,000 bytes
 OTHER = MAGIC + bytes(len(FILE) - len(MAGIC))
 
 
 class Server(ThreadingHTTPServer):
-    """Answers each path as its function in `paths` does, and keeps every request."""
+    """Answers each path by its function in `paths` and records every request."""
 
     daemon_threads = True
 
@@ -31,9 +31,9 @@ class Server(ThreadingHTTPServer):
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{name}"
 
-    def asked(self, name: str) -> list[str | None]:
-        """The ranges that were asked of a path."""
-        return [wanted for path, wanted in self.requests if path == f"/{name}"]
+    def ranges(self, name: str) -> list[str | None]:
+        """The Range headers of all requests for a path."""
+        return [header for path, header in self.requests if path == f"/{name}"]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,13 +47,13 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def start(self) -> int:
-        """Where the asked range begins."""
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        return int(wanted[1]) if wanted else 0
+        """First byte of the requested range."""
+        requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        return int(requested[1]) if requested else 0
 
 
 def give(body: bytes, cut: int | None = None, ranges: bool = True, length: bool = True, tag: str = '"1"'):
-    """Serves `body`; closes the connection after `cut` bytes of an answer, where given."""
+    """Serves `body`; closes the connection after `cut` bytes of an answer if given."""
 
     def answer(handler):
         start = handler.start() if ranges and handler.headers.get("If-Range", tag) == tag else 0
@@ -106,7 +106,7 @@ def get(server: Server, folder: Path, *names: str, sha256: str | None = SHA256, 
     return path
 
 
-def test_a_file_comes_whole_and_alone(serve, tmp_path):
+def test_a_download_leaves_the_complete_file_and_nothing_else(serve, tmp_path):
     path = get(serve(good=give(FILE)), tmp_path, "good")
     assert path.read_bytes() == FILE
     assert list(path.parent.iterdir()) == [path]
@@ -115,29 +115,29 @@ def test_a_file_comes_whole_and_alone(serve, tmp_path):
 def test_a_cut_connection_is_resumed_where_it_broke(serve, tmp_path, no_waiting):
     server = serve(cutting=give(FILE, cut=300_000))
     assert get(server, tmp_path, "cutting").read_bytes() == FILE
-    assert server.asked("cutting") == [None, *(f"bytes={k * KEPT}-" for k in (1, 2, 3))]
+    assert server.ranges("cutting") == [None, *(f"bytes={k * KEPT}-" for k in (1, 2, 3))]
     assert no_waiting == [1, 1, 1]
 
 
-def test_a_server_without_ranges_is_asked_again_from_the_start(serve, tmp_path):
+def test_a_server_without_ranges_sends_the_file_again_from_the_start(serve, tmp_path):
     cuts = iter([200_000, None])
     server = serve(plain=lambda handler: give(FILE, cut=next(cuts), ranges=False)(handler))
     assert get(server, tmp_path, "plain").read_bytes() == FILE
-    assert server.asked("plain") == [None, f"bytes={200_000 // CHUNK * CHUNK}-"]
+    assert server.ranges("plain") == [None, f"bytes={200_000 // CHUNK * CHUNK}-"]
 
 
-def test_a_file_that_changes_between_the_pieces_is_begun_anew(serve, tmp_path):
+def test_a_file_that_changes_on_the_server_is_downloaded_again_from_the_start(serve, tmp_path):
     versions = iter([give(OTHER, cut=200_000, tag='"old"'), give(FILE, tag='"new"')])
     server = serve(changing=lambda handler: next(versions)(handler))
     assert get(server, tmp_path, "changing", sha256=None).read_bytes() == FILE
 
 
-def test_a_length_that_the_server_keeps_to_itself_is_no_hindrance(serve, tmp_path):
+def test_a_server_may_omit_the_length(serve, tmp_path):
     assert get(serve(quiet=give(FILE, length=False)), tmp_path, "quiet", size=None).read_bytes() == FILE
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         (status(404), "answers 404 Not Found"),
         (status(403), "answers 403 Forbidden"),
@@ -146,22 +146,22 @@ def test_a_length_that_the_server_keeps_to_itself_is_no_hindrance(serve, tmp_pat
         (give(FILE[:-9]), r"has a file of [\d,]+ bytes, not of [\d,]+"),
         (give(FILE[:-9], length=False), "has another file: its sha256 is"),
         (give(FILE + b"more", length=False), "sends more than"),
-        (give(b"<html>log in</html>", length=False), "has a file of another kind"),
+        (give(b"<html>log in</html>", length=False), "has a file of another type"),
         (give(FILE, cut=0), "Connection|broken|cut"),
     ],
 )
-def test_what_a_mirror_does_wrong_is_told_and_the_next_is_tried(serve, tmp_path, answer, told):
+def test_a_mirror_s_error_is_reported_and_the_next_mirror_tried(serve, tmp_path, answer, message):
     server = serve(wrong=answer, good=give(FILE))
     with pytest.raises(SystemExit) as stop:
         get(server, tmp_path, "wrong")
     first, line = stop.value.code.splitlines()
     assert "file.hdf5 could not be downloaded; put it there by hand" in first
-    assert re.match(rf"  {server.url('wrong')} .*({told})", line)
+    assert re.match(rf"  {server.url('wrong')} .*({message})", line)
     assert not (tmp_path / "new/file.hdf5").exists()
     assert get(server, tmp_path, "wrong", "good").read_bytes() == FILE
 
 
-def test_a_busy_server_is_asked_again_ever_later(serve, tmp_path, no_waiting):
+def test_a_busy_server_is_retried_with_growing_waits(serve, tmp_path, no_waiting):
     answers = iter([status(503), status(500), status(429), give(FILE)])
     server = serve(busy=lambda handler: next(answers)(handler))
     assert get(server, tmp_path, "busy").read_bytes() == FILE
@@ -172,7 +172,7 @@ def test_a_busy_server_is_asked_again_ever_later(serve, tmp_path, no_waiting):
     assert len(server.requests) == ATTEMPTS
 
 
-def test_an_interrupted_run_is_resumed_only_where_the_pieces_can_be_checked(serve, tmp_path, monkeypatch):
+def test_an_interrupted_download_resumes_only_if_the_sha256_is_known(serve, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -185,11 +185,11 @@ def test_an_interrupted_run_is_resumed_only_where_the_pieces_can_be_checked(serv
         assert not (tmp_path / name / "new/file.hdf5").exists()
         server.paths["file"] = give(FILE)
         assert get(server, tmp_path / name, "file", sha256=sha256).read_bytes() == FILE
-        assert server.asked("file") == [None, expected]
+        assert server.ranges("file") == [None, expected]
 
 
-def test_pieces_that_do_not_fit_are_thrown_away(serve, tmp_path):
-    """What an earlier run left is of another file: the sha256 says so, and the next run begins anew."""
+def test_a_partial_file_of_another_file_is_discarded(serve, tmp_path):
+    """The sha256 reveals it, and the next run starts from the beginning."""
     server = serve(file=give(FILE))
     path = tmp_path / "new/file.hdf5"
     path.parent.mkdir()
@@ -201,7 +201,7 @@ def test_pieces_that_do_not_fit_are_thrown_away(serve, tmp_path):
     assert get(server, tmp_path, "file").read_bytes() == FILE
 
 
-def test_a_silent_server_is_given_up(serve, tmp_path, monkeypatch):
+def test_a_silent_server_times_out(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "READ", 0.2)
     monkeypatch.setattr(module, "ATTEMPTS", 2)
     server = serve(silent=lambda handler: Event().wait(1))

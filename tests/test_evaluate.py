@@ -1,28 +1,35 @@
-"""Evaluation, against one policy and one episode at a time."""
+"""Evaluation: batched episodes equal single ones, and each seed has its own episode starts."""
+
+from argparse import Namespace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
-from stages.common.algorithm_settings import settings_for
-from stages.common.rng import seed_of
-from stages.common.simulator import make
-from stages.common.tasks import gym_mujoco
-from stages.evaluate.__main__ import layers_of
+from stages.common.rng import numpy_stream, seed_of
+from stages.evaluate import rollout
+from stages.evaluate.__main__ import layers_of, result
 from stages.evaluate.rollout import episodes
+from stages.policy.policies import save
 from stages.policy.trainer import train
+from stages.report.statistics.bootstrap import estimate, resample
+from stages.tasks.simulator import make
+from stages.tasks.tasks import Task, gym_mujoco
+from tests.conftest import settings_for
 
 
-def test_batched_episodes_are_the_same_as_single_ones(params, device, collected_hopper):
+def test_batched_episodes_equal_single_ones(params, device, collected_hopper):
     settings = settings_for(params.policy, params.bc, "hopper-medium")
-    policies = train(collected_hopper, None, ("hopper-medium", "real", "bc"), settings, 2, 20, device)
+    policies = train(collected_hopper, None, ("hopper-medium", "real", "bc"), settings, 2, device)
     names, task = ("evaluate", "hopper-medium"), gym_mujoco("hopper")
     layers = layers_of(policies, slice(-1, None))
-    returns, lengths = episodes(task, layers, policies["mean"], policies["std"], 2, names)
+    returns, lengths = episodes(task, layers, policies["mean"], policies["std"], 2, 2, names)
     assert len(np.unique(returns)) == 4
     for learner in range(2):
         for k in range(2):
             env, total, steps = make(task.environment), 0.0, 0
-            state, _ = env.reset(seed=seed_of(*names, k) % 2**31)
+            state, _ = env.reset(seed=seed_of(*names, learner, k) % 2**31)
             ended = False
             while not ended:
                 x = (torch.from_numpy(state.astype(np.float32)) - policies["mean"]) / policies["std"]
@@ -36,3 +43,62 @@ def test_batched_episodes_are_the_same_as_single_ones(params, device, collected_
                 total, steps, ended = total + reward, steps + 1, terminated or truncated
             assert lengths[learner, k] == steps
             np.testing.assert_allclose(returns[learner, k], total, rtol=1e-3)
+
+
+class ReturnOfTheStart:
+    """A stub environment of one step, whose reward depends on the seed of its start alone."""
+
+    def reset(self, seed: int):
+        self.reward = np.random.default_rng(seed).uniform()
+        return np.zeros(3), {}
+
+    def step(self, action):
+        return np.zeros(3), self.reward, True, False, {}
+
+    def close(self):
+        pass
+
+
+SEEDS = 6
+
+
+@pytest.fixture
+def play(monkeypatch, tmp_path):
+    """Returns a function that evaluates a cell in the stub environment; each cell has other random policies."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rollout, "make", lambda environment: ReturnOfTheStart())
+    Task({"id": "Stub-v0"}, 10, 1.0, (0.0, 1.0)).save("stub")
+
+    def evaluate(method: str, algorithm: str, episodes: int = 4, snapshots: int = 3) -> dict:
+        rng = numpy_stream("test", method, algorithm)
+        shapes = {"weight": (snapshots, SEEDS, 3, 2), "bias": (snapshots, SEEDS, 1, 2)}
+        policies = {
+            f"actor.body.layers.0.{name}": torch.from_numpy(rng.standard_normal(shape)).float()
+            for name, shape in shapes.items()
+        }
+        policies |= {"steps": torch.arange(snapshots), "generators": torch.full([SEEDS], -1)}
+        policies |= {"mean": torch.zeros(3), "std": torch.ones(3)}
+        save(policies, f"models/stub/{method}-{algorithm}.safetensors")
+        evaluation = SimpleNamespace(episodes=episodes, curve_episodes=episodes)
+        cell = Namespace(dataset="stub", method=method, algorithm=algorithm)
+        return result(cell, SimpleNamespace(source="local", evaluate=evaluation))
+
+    return evaluate
+
+
+def test_each_seed_has_its_own_episode_starts_shared_by_methods_algorithms_and_snapshots(play):
+    one, other = play("real", "bc"), play("dawm", "iql")
+    returns = np.array([entry["returns"] for entry in one["seeds"]])
+    assert len(np.unique(returns)) == returns.size == SEEDS * 4
+    np.testing.assert_array_equal([entry["returns"] for entry in other["seeds"]], returns)
+    assert len(one["curve"]) == 2
+    for point in one["curve"]:
+        np.testing.assert_array_equal(point["scores"], 100 * returns)
+
+
+def test_intervals_over_seeds_include_the_randomness_of_the_starts(play):
+    """With the same starts for all seeds these scores would not differ, and the interval would have no width."""
+    scores = np.array([np.mean(entry["scores"]) for entry in play("real", "bc")["seeds"]])
+    cell = estimate(scores, resample(("stub", "real"), SEEDS, None, np.random.default_rng(0), 500), 0.95)
+    assert cell.low < cell.mean < cell.high
+    assert cell.high - cell.low > 0.5 * scores.std()

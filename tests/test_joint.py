@@ -1,4 +1,4 @@
-"""The joint model in a linear system whose behaviour is linear too: what it acts, and what follows from it."""
+"""The joint model on a linear system with linear behaviour: its actions and their consequences."""
 
 import json
 import sys
@@ -9,19 +9,21 @@ import pytest
 import torch
 import yaml
 
-from stages.augment.generate import imagined
+from stages.augment.imagine import completed_windows
 from stages.baselines.joint import sample, train
-from stages.common.cost import digest, parameters
-from stages.common.rng import torch_stream
-from stages.common.tasks import Task
+from stages.common.timing import digest
+from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions, return_to_go
-from stages.diffusion import train as diffusion
-from stages.diffusion import world_model
-from stages.diffusion.normalizers import StepNormalizer
 from stages.diffusion.samplers import evaluations
-from stages.diffusion.windows import Windows
-from stages.diffusion.world_model import WorldModel
 from stages.idm.model import InverseDynamics
+from stages.synthetic_data.cost import parameter_count
+from stages.tasks.tasks import Task
+from stages.world_model import model as world_model
+from stages.world_model import train as diffusion
+from stages.world_model.model import WorldModel
+from stages.world_model.step_normalizer import StepNormalizer
+from stages.world_model.windows import Windows
+from tests.conftest import overlaid
 
 A, B = np.array([[0.9, 0.2], [-0.2, 0.8]]), np.array([[-0.5], [-0.4]])
 K, NOISE = np.array([[0.5, -0.4]]), 0.2
@@ -45,8 +47,9 @@ def system() -> Transitions:
 
 
 def small(params, **changes):
+    """Parameters with a small network that learns the linear system."""
     mlp = params.diffusion.mlp.model_copy(update={"width": 64, "blocks": 2})
-    changes = {"mlp": mlp, "steps": 1000, "batch": 256, "learning_rate": 5e-3, "ema": 0.99, **changes}
+    changes = {"mlp": mlp, "steps": 600, "batch": 256, "learning_rate": 5e-3, "ema": 0.99, **changes}
     return params.model_copy(update={"diffusion": params.diffusion.model_copy(update=changes)})
 
 
@@ -55,27 +58,27 @@ def trained(params, system) -> WorldModel:
     return diffusion.train(system, "linear", TASK, 0, small(params), torch.device("cpu"), joint=True)[0]
 
 
-def begun(data):
-    """What windows start with: states, actions and the returns asked."""
+def starts_of(data):
+    """Tensors that windows start with: states, actions and returns-to-go."""
     given = data.observations, data.actions, return_to_go(data.rewards, data.episode, 0.99) / 10
     return [torch.from_numpy(array.astype(np.float32)) for array in given]
 
 
 @pytest.fixture(scope="module")
 def windows(params, trained, system):
-    """From every state and action of the data, asked for the return that they had."""
+    """Windows from every state and action of the data, conditioned on their actual returns-to-go."""
     sampler = params.sampler.model_copy(update={"steps": 12, "guidance": 1.0})
-    return imagined(trained, None, None, *begun(system), sampler, torch_stream("windows"))
+    return completed_windows(trained, None, None, *starts_of(system), sampler, torch_stream("windows"))
 
 
-def test_later_actions_are_those_of_the_behaviour_in_the_imagined_states(windows):
+def test_later_actions_follow_the_behaviour_policy_in_the_imagined_states(windows):
     states, actions, _, _ = windows
     for h in (1, 2):
-        given = np.c_[states[:, h], np.ones(len(states))]
-        found = np.linalg.lstsq(given, actions[:, h], rcond=None)[0]
-        np.testing.assert_allclose(found[:2].T, K, atol=0.1)
-        assert abs(found[2, 0]) < 0.03
-        assert (actions[:, h] - given @ found).std() == pytest.approx(NOISE, rel=0.15)
+        inputs = np.c_[states[:, h], np.ones(len(states))]
+        coefficients = np.linalg.lstsq(inputs, actions[:, h], rcond=None)[0]
+        np.testing.assert_allclose(coefficients[:2].T, K, atol=0.1)
+        assert abs(coefficients[2, 0]) < 0.03
+        assert (actions[:, h] - inputs @ coefficients).std() == pytest.approx(NOISE, rel=0.15)
 
 
 def test_imagined_states_follow_from_the_imagined_actions(windows, system):
@@ -83,44 +86,43 @@ def test_imagined_states_follow_from_the_imagined_actions(windows, system):
     std = system.next_observations.std(0)
 
     def error(actions):
-        """The median of each step, in the data's standard deviations."""
+        """Median error of each step, in standard deviations of the data."""
         return np.median(np.abs(states[:, 1:] - states[:, :-1] @ A.T - actions @ B.T), axis=0) / std
 
     assert error(actions).max() < 0.03
     others = actions[np.random.default_rng(0).permutation(len(actions))]
-    assert error(others).min() > 0.2  # so the actions are what it tells
+    assert error(others).min() > 0.2  # so the actions determine the next states
     assert np.median(np.abs(rewards - states[:, :-1, 0])) < 0.03 * system.rewards.std()
     assert not ended.any()
 
 
-def test_the_first_action_is_real_and_the_others_are_the_model_s_own(params, trained, windows, system):
-    given = begun(system)
-    found = imagined(trained, None, None, *(part[:50] for part in given), params.sampler, torch_stream("a"))
-    own = trained.imagine(*(part[:50] for part in given), params.sampler, torch_stream("a"))
-    np.testing.assert_array_equal(found[1][:, 0], system.actions[:50])
-    np.testing.assert_array_equal(found[1][:, 1:], own.actions[:, 1:])
-    np.testing.assert_array_equal(found[0][:, 1:], own.states)
-    assert not torch.equal(own.actions[:, 0], given[1][:50])  # its copy of the first is imagined, and thrown away
+def test_the_first_action_is_real_and_the_model_imagines_the_others(params, trained, system):
+    starts = [part[:50] for part in starts_of(system)]
+    states, actions, *_ = completed_windows(trained, None, None, *starts, params.sampler, torch_stream("a"))
+    sampled = trained.sample(*starts, params.sampler, torch_stream("a"))
+    np.testing.assert_array_equal(actions[:, 0], system.actions[:50])
+    np.testing.assert_array_equal(actions[:, 1:], sampled.actions[:, 1:])
+    np.testing.assert_array_equal(states[:, 1:], sampled.states)
+    assert not torch.equal(sampled.actions[:, 0], starts[1])  # the model's copy of the first action is discarded
     inverse = InverseDynamics(2, 1, [8], "mean")
-    inferred = imagined(trained, inverse, None, *(part[:50] for part in given), params.sampler, torch_stream("a"))
-    assert not np.array_equal(inferred[1][:, 1:], found[1][:, 1:])
+    _, inferred, *_ = completed_windows(trained, inverse, None, *starts, params.sampler, torch_stream("a"))
+    assert not np.array_equal(inferred[:, 1:], actions[:, 1:])
 
 
-def test_its_copy_of_the_first_action_is_near_the_one_given(params, trained, system):
+def test_the_model_s_copy_of_the_first_action_is_close_to_the_given_one(params, trained, system):
     sampler = params.sampler.model_copy(update={"steps": 12, "guidance": 1.0})
-    own = trained.imagine(*begun(system), sampler, torch_stream("copy")).actions[:, 0].numpy()
-    assert np.median(np.abs(own - system.actions)) < 0.1 * system.actions.std()
+    copies = trained.sample(*starts_of(system), sampler, torch_stream("copy")).actions[:, 0].numpy()
+    assert np.median(np.abs(copies - system.actions)) < 0.1 * system.actions.std()
 
 
-def test_actions_are_within_their_bounds_whatever_is_imagined(params, trained, system):
-    trained.process.denoise, own = lambda network, x, sigma, condition: torch.full_like(x, 50), trained.process.denoise
-    made = trained.imagine(*(part[:9] for part in begun(system)), params.sampler, torch_stream("a"))
-    trained.process.denoise = own
-    assert made.actions.eq(1).all()
-    assert made.states.abs().max() > 1
+def test_imagined_actions_are_clipped_to_their_bounds(params, trained, system, monkeypatch):
+    monkeypatch.setattr(trained.process, "denoise", lambda network, x, sigma, condition: torch.full_like(x, 50))
+    sampled = trained.sample(*(part[:9] for part in starts_of(system)), params.sampler, torch_stream("a"))
+    assert sampled.actions.eq(1).all()
+    assert sampled.states.abs().max() > 1
 
 
-def test_steps_hold_reward_terminal_action_and_state_in_the_order_of_the_normaliser(episodes, device):
+def test_a_step_holds_reward_terminal_action_and_state_in_the_normaliser_s_order(episodes, device):
     windows = Windows(episodes, 3, 0.99, 10.0, True, device, joint=True)
     ends = (episodes.discounts == 0).astype(np.float32)
     expected = np.c_[episodes.rewards, ends, episodes.actions, episodes.next_observations]
@@ -136,7 +138,7 @@ def test_steps_hold_reward_terminal_action_and_state_in_the_order_of_the_normali
 
 @pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize("kind", ["gaussian", "minmax", "cdf"])
-def test_normalised_steps_with_actions_come_back_as_they_were(episodes, kind, terminal):
+def test_the_normaliser_of_steps_with_actions_inverts_itself(episodes, kind, terminal):
     ends = (episodes.discounts == 0)[:, None].astype(np.float32)[:, : int(terminal)]
     steps = np.c_[episodes.rewards, ends, episodes.actions, episodes.next_observations].astype(np.float32)
     normalizer = StepNormalizer(3, terminal, kind, kind, actions=2)
@@ -146,18 +148,18 @@ def test_normalised_steps_with_actions_come_back_as_they_were(episodes, kind, te
     low, high = normalizer.bounds()
     torch.testing.assert_close(z.amin(0), low)
     torch.testing.assert_close(z.amax(0), high)
-    own = z[:, 1 + terminal : 3 + terminal].numpy()
+    normalized = z[:, 1 + terminal : 3 + terminal].numpy()
     actions, smallest, largest = episodes.actions, episodes.actions.min(0), episodes.actions.max(0)
     if kind == "gaussian":
-        np.testing.assert_allclose(own, (actions - actions.mean(0)) / actions.std(0), rtol=0.01, atol=1e-3)
+        np.testing.assert_allclose(normalized, (actions - actions.mean(0)) / actions.std(0), rtol=0.01, atol=1e-3)
     elif kind == "minmax":
-        np.testing.assert_allclose(own, 2 * (actions - smallest) / (largest - smallest) - 1, atol=1e-5)
+        np.testing.assert_allclose(normalized, 2 * (actions - smallest) / (largest - smallest) - 1, atol=1e-5)
     else:
-        np.testing.assert_allclose(np.sort(own, axis=0)[:, 0], np.linspace(-1, 1, len(own)), atol=0.01)
+        np.testing.assert_allclose(np.sort(normalized, axis=0)[:, 0], np.linspace(-1, 1, len(normalized)), atol=0.01)
 
 
 @pytest.mark.parametrize("target", ["state", "change"])
-def test_the_change_of_the_state_leaves_the_actions_alone(params, episodes, device, target):
+def test_the_target_change_does_not_affect_actions(params, episodes, device, target):
     windows = Windows(episodes, 3, 0.99, 10.0, True, device, joint=True)
     model = WorldModel(3, 2, 3, True, small(params, target=target).diffusion, joint=True)
     model.fit(windows.states, windows.steps)
@@ -169,7 +171,7 @@ def test_the_change_of_the_state_leaves_the_actions_alone(params, episodes, devi
     torch.testing.assert_close(relative[:, 1, 4:], expected)
 
 
-def test_a_joint_model_survives_its_file(params, trained, system, tmp_path, device):
+def test_a_joint_model_is_loaded_as_it_was_saved(params, trained, system, tmp_path, device):
     plain = WorldModel(2, 1, 3, False, small(params).diffusion)
     for models in ([trained, deepcopy(trained)], [plain]):
         world_model.save(models, tmp_path / "joint.safetensors")
@@ -177,7 +179,7 @@ def test_a_joint_model_survives_its_file(params, trained, system, tmp_path, devi
         assert len(again) == len(models)
         assert again[0].sizes == models[0].sizes
         one, other = (
-            model.imagine(*(part[:20] for part in begun(system)), params.sampler, torch_stream("a"))
+            model.sample(*(part[:20] for part in starts_of(system)), params.sampler, torch_stream("a"))
             for model in (models[0], again[-1])
         )
         assert torch.equal(one.states, other.states)
@@ -187,41 +189,42 @@ def test_a_joint_model_survives_its_file(params, trained, system, tmp_path, devi
     assert not any("actions" in name for name in plain.state_dict())
 
 
-def test_but_for_the_actions_its_network_is_dawm_s(params, trained):
-    """The same weights of the same shapes, but where a window goes in and comes out: H (1 + A + S) numbers."""
+def test_apart_from_the_actions_its_network_is_dawm_s(params, trained):
+    """All weights have equal shapes, except the layers that read and write windows of H (1 + A + S) numbers."""
     plain = WorldModel(2, 1, 3, False, small(params).diffusion)
-    joint, without = (
+    joint, dawm = (
         {name: list(part.shape) for name, part in model.network.named_parameters()} for model in (trained, plain)
     )
-    assert joint.keys() == without.keys()
-    differing = [(joint[name], shape) for name, shape in without.items() if joint[name] != shape]
+    assert joint.keys() == dawm.keys()
+    differing = [(joint[name], shape) for name, shape in dawm.items() if joint[name] != shape]
     wider = [[a - b for a, b in zip(*pair, strict=True)] for pair in differing]
-    assert sorted(map(sorted, wider)) == [[0, 3], [0, 3], [3]]  # a matrix in, one out, and a bias
+    assert sorted(map(sorted, wider)) == [[0, 3], [0, 3], [3]]  # the first matrix, the last matrix and its bias
 
 
-def test_the_stages_write_a_training_set_that_says_what_it_took(tiny_params, params, episodes, tmp_path, monkeypatch):
+def test_the_stages_write_a_training_set_with_its_cost(tiny_params, params, episodes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["stage", "--dataset", "line"])
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**tiny_params, "generators": 2}))
+    changes = {"generators": 2, "diffusion": {"steps": 20}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(overlaid(tiny_params, changes)))
     episodes.save("data/line/real.npz")
     TASK.save("line")
     train.main()
     sample.main()
+    joint = Transitions.load("data/line/joint.npz")
     [first, _] = world_model.load("models/line/joint.safetensors", torch.device("cpu"))
     assert first.sizes == {"state": 3, "action": 2, "horizon": 3, "terminal": True, "joint": True}
-    found = Transitions.load("data/line/joint.npz")
-    assert found.generator.tolist() == [0] * 500 + [1] * 500
-    assert found.real_fraction == params.real_fraction
+    assert joint.generator.tolist() == [0] * 500 + [1] * 500
+    assert joint.real_fraction == params.real_fraction
     rows = {bytes(row) for row in np.c_[episodes.observations, episodes.actions]}
-    starts = found.step == 0
-    assert {bytes(row) for row in np.c_[found.observations, found.actions][starts]} <= rows
-    assert not {bytes(row) for row in found.actions[~starts]} & {bytes(row) for row in episodes.actions}
-    told = json.loads(str(found.made))
-    assert told["trained"] == [digest("models/line/joint.safetensors")]
-    assert told["source"] is None
-    assert told["parameters"] == parameters(first.network)
-    counts = told["counts"]
+    starts = joint.step == 0
+    assert {bytes(row) for row in np.c_[joint.observations, joint.actions][starts]} <= rows
+    assert not {bytes(row) for row in joint.actions[~starts]} & {bytes(row) for row in episodes.actions}
+    cost = json.loads(str(joint.cost))
+    assert cost["trained"] == [digest("models/line/joint.safetensors")]
+    assert cost["source"] is None
+    assert cost["parameters"] == parameter_count(first.network)
+    counts = cost["counts"]
     assert counts["kept"] + counts["dropped"] + counts["after_terminal"] == 3 * counts["windows"]
     passes = evaluations(params.sampler) * counts["windows"] / counts["kept"]
-    assert told["evaluations"] == pytest.approx(passes, abs=1e-3)
+    assert cost["evaluations"] == pytest.approx(passes, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Minari data sets in and out: real ones made here, against Gymnasium's own flattening; exported and opened again."""
+"""Minari data sets: reading real ones, compared with Gymnasium's flattening, and exporting them."""
 
 import json
 
@@ -9,28 +9,28 @@ import pytest
 from gymnasium import spaces
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
-from stages.common.environments import name_of
-from stages.common.simulator import make
-from stages.common.tasks import Task, gym_mujoco
 from stages.common.transitions import Transitions
 from stages.data import export as export_module
 from stages.data.__main__ import check_environment
 from stages.data.export import chains, export
 from stages.data.minari import Unusable, flat, read, within_one
+from stages.tasks.environments import name_of
+from stages.tasks.simulator import make
+from stages.tasks.tasks import Task, gym_mujoco
 
 MAZE = "gymnasium_robotics:PointMaze_UMaze-v3"
 
 
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
-    """An empty local Minari folder, and no remote."""
+    """Path of an empty local Minari folder; the remote does not exist."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     monkeypatch.setenv("MINARI_REMOTE", "nowhere://")
     return tmp_path / "minari"
 
 
 def record(identity: str, env: gym.Env, episodes: int = 3, steps: int = 20, **options) -> list[EpisodeBuffer]:
-    """A Minari data set of random actions in a real environment; returns what went in."""
+    """Creates a Minari data set of random actions in a real environment; returns its episodes."""
     env.action_space.seed(0)
     buffers = []
     for seed in range(episodes):
@@ -58,7 +58,7 @@ def record(identity: str, env: gym.Env, episodes: int = 3, steps: int = 20, **op
     return buffers
 
 
-def test_vectors_are_read_as_they_are(params):
+def test_vector_observations_are_read_unchanged(params):
     buffers = record("test/hopper-v0", gym.make("Hopper-v5"), steps=100)
     data, task, _ = read("test/hopper-v0", 0.9)
     lengths = [len(buffer.rewards) for buffer in buffers]
@@ -83,7 +83,7 @@ def test_vectors_are_read_as_they_are(params):
     check_environment(data, task, "test/hopper-v0")
 
 
-def test_dicts_are_flattened_as_gymnasium_does_and_include_the_goal():
+def test_dict_observations_are_flattened_as_in_gymnasium_with_the_goal():
     env = gym.make(MAZE)
     buffers = record("test/pointmaze-v0", env, ref_min_score=1.0, ref_max_score=5.0)
     data, task, _ = read("test/pointmaze-v0", 0.9)
@@ -94,16 +94,16 @@ def test_dicts_are_flattened_as_gymnasium_does_and_include_the_goal():
     ]
     np.testing.assert_array_equal(data.observations, np.array(flat, dtype=np.float32))
     assert data.observations.shape == (60, 8)
-    assert data.timeouts.sum() == 3  # cut, not ended
+    assert data.timeouts.sum() == 3  # truncated, not terminated
     assert task.reference == (1.0, 5.0)
     assert task.score(3.0) == 50
     ours = make(task.environment)
     state, _ = ours.reset(seed=0)
-    np.testing.assert_array_equal(state.astype(np.float32), data.observations[0])  # evaluation sees what training saw
+    np.testing.assert_array_equal(state.astype(np.float32), data.observations[0])  # as in training
     check_environment(data, task, "test/pointmaze-v0")
 
 
-def test_other_action_bounds_are_scaled_in_data_and_environment_alike():
+def test_actions_are_scaled_alike_in_data_and_environment():
     buffers = record("test/pendulum-v0", gym.make("Pendulum-v1"))
     data, task, _ = read("test/pendulum-v0", 0.9)
     np.testing.assert_allclose(data.actions, np.concatenate([buffer.actions for buffer in buffers]) / 2, atol=1e-6)
@@ -114,7 +114,7 @@ def test_other_action_bounds_are_scaled_in_data_and_environment_alike():
     np.testing.assert_allclose(reward, data.rewards[0], atol=1e-5)
 
 
-def test_spaces_that_cannot_be_used_are_told():
+def test_unusable_spaces_are_rejected():
     record("test/cartpole-v0", gym.make("CartPole-v1"))
     with pytest.raises(SystemExit, match=r"^Minari data set test/cartpole-v0: .*Discrete\(2\); only a bounded Box"):
         read("test/cartpole-v0", 0.9)
@@ -124,7 +124,7 @@ def test_spaces_that_cannot_be_used_are_told():
         within_one(spaces.Box(-2, 2, (1,)), np.array([[3.0]]))
 
 
-def test_a_data_set_that_is_not_there_is_told_in_one_line(root):
+def test_a_missing_or_broken_data_set_is_reported_in_one_line(root):
     with pytest.raises(SystemExit, match=r"^Minari data set test/none-v0: [^\n]+$"):
         read("test/none-v0", 0.9)
     record("test/broken-v0", gym.make("Hopper-v5"))
@@ -133,26 +133,27 @@ def test_a_data_set_that_is_not_there_is_told_in_one_line(root):
         read("test/broken-v0", 0.9)
 
 
-def test_an_export_opens_again_with_the_same_arrays(collected_hopper, root):
-    made = {"dataset": "hopper-medium-replay", "method": "real", "parameters": {"horizon": 5}, "git_revision": "abc"}
-    export(collected_hopper, gym_mujoco("hopper"), "test/export-v0", made)
+def test_an_exported_data_set_is_read_back_unchanged(collected_hopper, root):
+    provenance = {"dataset": "hopper-medium-replay", "method": "real"}
+    provenance |= {"parameters": {"horizon": 5}, "git_revision": "abc"}
+    export(collected_hopper, gym_mujoco("hopper"), "test/export-v0", provenance)
     dataset = minari.load_dataset("test/export-v0")
     assert dataset.total_steps == len(collected_hopper)
     assert dataset.total_episodes == collected_hopper.episode[-1] + 1
     assert dataset.env_spec.id == "Hopper-v4"
-    assert dataset.storage.metadata["provenance"] == made
+    assert dataset.storage.metadata["provenance"] == provenance
     assert minari.get_normalized_score(dataset, np.array(3234.3)) == pytest.approx(1)
     for episode in dataset:
         assert dataset.observation_space.contains(episode.observations[0])
         assert dataset.action_space.contains(episode.actions[0])
-    data, task, _ = read("test/export-v0", 0.99)  # and round again
+    data, task, _ = read("test/export-v0", 0.99)  # reads the export back
     for name, array in collected_hopper.arrays().items():
         np.testing.assert_array_equal(getattr(data, name), array, err_msg=name)
     assert task.reference == gym_mujoco("hopper").reference
 
 
 def synthetic() -> Transitions:
-    """Six rows: two that follow each other, a terminal, one of several steps, and two generators."""
+    """Six rows: two consecutive, a terminal, an n-step transition and its successor, and one of a second generator."""
     states = np.array([[0], [1], [5], [7], [8], [9]], dtype=np.float32)
     following = np.array([[1], [2], [7], [8], [9], [10]], dtype=np.float32)
     return Transitions(
@@ -166,7 +167,7 @@ def synthetic() -> Transitions:
     )
 
 
-def test_synthetic_rows_become_episodes_where_they_follow_each_other(root):
+def test_consecutive_synthetic_rows_become_episodes(root):
     assert chains(synthetic()) == [slice(0, 2), slice(2, 3), slice(3, 5), slice(5, 6)]
     task = Task({"id": "MountainCarContinuous-v0"}, 999, 1.0, None)
     dataset = export(synthetic(), task, "test/synthetic-v0", {"dataset": "d", "method": "dawm"})
@@ -180,11 +181,11 @@ def test_synthetic_rows_become_episodes_where_they_follow_each_other(root):
     assert "ref_min_score" not in dataset.storage.metadata
 
 
-def test_an_export_overwrites_nothing_and_a_broken_one_leaves_nothing(collected_hopper, root, monkeypatch):
-    made = {"dataset": "hopper-medium-replay", "method": "real"}
-    export(collected_hopper, gym_mujoco("hopper"), "test/export-v0", made)
-    with pytest.raises(SystemExit, match="there is a Minari data set of that name"):
-        export(collected_hopper, gym_mujoco("hopper"), "test/export-v0", made)
+def test_an_export_overwrites_nothing_and_a_failed_one_leaves_nothing(collected_hopper, root, monkeypatch):
+    provenance = {"dataset": "hopper-medium-replay", "method": "real"}
+    export(collected_hopper, gym_mujoco("hopper"), "test/export-v0", provenance)
+    with pytest.raises(SystemExit, match="this Minari data set already exists"):
+        export(collected_hopper, gym_mujoco("hopper"), "test/export-v0", provenance)
 
     def broken(data):
         yield next(iter(whole(data)))
@@ -193,13 +194,13 @@ def test_an_export_overwrites_nothing_and_a_broken_one_leaves_nothing(collected_
     whole = export_module.buffers
     monkeypatch.setattr(export_module, "buffers", broken)
     with pytest.raises(KeyboardInterrupt):
-        export(collected_hopper, gym_mujoco("hopper"), "test/other-v0", made)
+        export(collected_hopper, gym_mujoco("hopper"), "test/other-v0", provenance)
     assert not (root / "test/other-v0").exists()
 
 
 def test_provenance_names_parameters_and_revisions():
-    made = export_module.provenance("hopper-medium-replay", "dawm")
-    assert made["parameters"]["horizon"] == json.loads(json.dumps(made))["parameters"]["horizon"]
-    assert len(made["git_revision"]) == 40
-    assert len(made["dvc_revision"]) == 32
+    provenance = export_module.provenance("hopper-medium-replay", "dawm")
+    assert provenance["parameters"]["horizon"] == json.loads(json.dumps(provenance))["parameters"]["horizon"]
+    assert len(provenance["git_revision"]) == 40
+    assert len(provenance["dvc_revision"]) == 32
     assert export_module.provenance("hopper-medium-replay", "none")["dvc_revision"] is None

@@ -1,5 +1,5 @@
-"""The one-step models in a linear system whose noise is known; their rollouts against the closed form of a linear
-model's; elites, penalties, terminals, bytes.
+"""The one-step models on a linear system with known noise; rollouts of a linear model against their closed form;
+elites, penalties, terminals and reproducibility.
 """
 
 import json
@@ -13,25 +13,28 @@ import pytest
 import torch
 import yaml
 
-from stages.augment.complete import Bounds, complete
-from stages.augment.generate import generate
 from stages.baselines.onestep import rollout as rollout_module
 from stages.baselines.onestep import train as train_module
 from stages.baselines.onestep.dynamics import OneStep
 from stages.baselines.onestep.rollout import rollout
-from stages.baselines.onestep.train import build, ends_learned, train
+from stages.baselines.onestep.train import build, train
 from stages.common.checkpoint import Checkpoint
-from stages.common.cost import digest
-from stages.common.rng import torch_stream
-from stages.common.tasks import Task, gym_mujoco
+from stages.common.settings import shared
+from stages.common.timing import digest
+from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions
-from stages.common.world_model_settings import shared
+from stages.synthetic_data.bounds import Bounds
+from stages.synthetic_data.complete import to_transitions
+from stages.synthetic_data.generate import generate
+from stages.synthetic_data.terminals import terminals_learned
+from stages.tasks.tasks import Task, gym_mujoco
 from tests.conftest import killed_and_resumed, overlaid
 
 A, B = np.array([[0.9, 0.2], [-0.2, 0.8]]), np.array([[-0.5], [0.3]])
-K, SPREAD = np.array([[0.5, -0.4]]), 0.2  # of the behaviour: a = K s + SPREAD ε
+K, SPREAD = np.array([[0.5, -0.4]]), 0.2  # of the behaviour policy: a = K s + SPREAD ε
 REWARD, REWARD_NOISE = np.array([1.0, 0.0, -2.0]), 0.05
 EPISODES, LENGTH = 1000, 10
+LEARNED = True  # terminals, because TASK has no rule
 TASK = Task({"id": "PointMaze_UMaze-v3"}, 300, 10.0, None)
 
 
@@ -48,9 +51,9 @@ def system() -> Transitions:
     for _ in range(LENGTH):
         actions = (states @ K.T + SPREAD * rng.standard_normal((EPISODES, 1))).clip(-1, 1)
         rewards = np.c_[states, actions] @ REWARD + REWARD_NOISE * rng.standard_normal(EPISODES)
-        following = states @ A.T + actions @ B.T + noise(states) * rng.standard_normal((EPISODES, 2))
-        parts.append((states, actions, rewards, following))
-        states = following
+        next_states = states @ A.T + actions @ B.T + noise(states) * rng.standard_normal((EPISODES, 2))
+        parts.append((states, actions, rewards, next_states))
+        states = next_states
     columns = [np.stack(part, axis=1).astype(np.float32) for part in zip(*parts, strict=True)]
     columns = [column.reshape(EPISODES * LENGTH, *column.shape[2:]) for column in columns]
     episode, last = np.divmod(np.arange(EPISODES * LENGTH, dtype=np.int32), LENGTH)
@@ -58,30 +61,31 @@ def system() -> Transitions:
 
 
 def small(params, **changes):
-    changes = {"hidden": [32, 32], "steps": 1200, "batch": 256, "learning_rate": 5e-3, **changes}
+    """Settings of small networks that learn the linear system."""
+    changes = {"hidden": [32, 32], "steps": 700, "batch": 256, "learning_rate": 5e-3, **changes}
     return shared(params.onestep.dynamics, params.budget).model_copy(update=changes)
 
 
 @pytest.fixture(scope="module")
 def trained(params, system) -> OneStep:
-    return train(system, TASK, "linear", 0, small(params), torch.device("cpu"))
+    return train(system, False, "linear", 0, small(params), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
 def points():
-    """States and actions amid the data: NumPy and torch."""
+    """States and actions well inside the data, as NumPy arrays and as tensors."""
     rng = np.random.default_rng(1)
     states, actions = rng.uniform(-0.6, 0.6, (200, 2)), rng.uniform(-0.4, 0.4, (200, 1))
     return states, actions, torch.from_numpy(states).float(), torch.from_numpy(actions).float()
 
 
-def test_every_member_s_mean_and_deviation_are_the_system_s_in_its_units(trained, points):
-    states, actions, *given = points
+def test_every_member_predicts_the_system_s_mean_and_standard_deviation(trained, points):
+    states, actions, *tensors = points
     with torch.no_grad():
-        mean, log_variance = trained.predict(trained.inputs(torch.cat(given, dim=1)).expand(3, -1, -1))
+        mean, log_variance = trained.predict(trained.inputs(torch.cat(tensors, dim=1)).expand(3, -1, -1))
     mean, std = trained.targets.inverse(mean).numpy(), ((log_variance / 2).exp() * trained.targets.std).numpy()
-    following = states @ A.T + actions @ B.T
-    expected = np.c_[np.c_[states, actions] @ REWARD, following - states]
+    next_states = states @ A.T + actions @ B.T
+    expected = np.c_[np.c_[states, actions] @ REWARD, next_states - states]
     expected_std = np.c_[np.full(len(states), REWARD_NOISE), noise(states)]
     for member in range(3):
         error = (mean[member] - expected) / expected_std
@@ -92,19 +96,19 @@ def test_every_member_s_mean_and_deviation_are_the_system_s_in_its_units(trained
     assert not np.array_equal(mean[0], mean[1])
 
 
-def test_the_cloned_behaviour_is_the_data_s(trained, points):
-    states, _, given, _ = points
+def test_the_cloned_policy_matches_the_behaviour_of_the_data(trained, points):
+    states, _, tensor, _ = points
     with torch.no_grad():
-        mean, log_std = trained.act(given)
+        mean, log_std = trained.act(tensor)
     np.testing.assert_allclose(mean, states @ K.T, atol=0.4 * SPREAD)
     assert np.sqrt(((mean.numpy() - states @ K.T) ** 2).mean()) < 0.15 * SPREAD
     np.testing.assert_allclose(log_std.exp() / SPREAD, 1, atol=0.25)
 
 
-def test_a_trained_rollout_begins_with_the_given_action_and_goes_on_with_the_behaviour(trained):
+def test_a_trained_rollout_starts_with_the_given_action_and_continues_with_the_cloned_policy(trained):
     count, state, action = 20_000, np.array([0.4, -0.3]), np.array([0.5])
-    given = (torch.from_numpy(part).float().expand(count, -1) for part in (state, action))
-    path, actions, rewards, ended, penalties = rollout(trained, None, *given, 4, 0.0, torch_stream("rollout"))
+    starts = (torch.from_numpy(part).float().expand(count, -1) for part in (state, action))
+    path, actions, rewards, ended, penalties = rollout(trained, None, *starts, 4, 0.0, torch_stream("rollout"))
     shapes = [part.shape for part in (path, actions, rewards, ended, penalties)]
     assert shapes == [(count, 5, 2), (count, 4, 1), (count, 4), (count, 4), (count, 4)]
     assert (path[:, 0] == state.astype(np.float32)).all()
@@ -117,17 +121,18 @@ def test_a_trained_rollout_begins_with_the_given_action_and_goes_on_with_the_beh
         np.testing.assert_allclose(path[:, h].mean(0), expected, atol=0.02)
         expected = (A + B @ K) @ expected
     for h in range(1, 4):
-        found = np.linalg.lstsq(np.c_[path[:, h], np.ones(count)], actions[:, h], rcond=None)[0][:2].T
-        np.testing.assert_allclose(found, K, atol=0.1)
+        gains = np.linalg.lstsq(np.c_[path[:, h], np.ones(count)], actions[:, h], rcond=None)[0][:2].T
+        np.testing.assert_allclose(gains, K, atol=0.1)
 
 
-STDS = np.array([[0.05, 0.1, 0.02], [0.3, 0.04, 0.05], [9, 9, 9]])  # of reward and state, by member
+STDS = np.array([[0.05, 0.1, 0.02], [0.3, 0.04, 0.05], [9, 9, 9]])  # of reward and state, for each member
 
 
 def linear_model(terminal=False, biases=(0, 0, 0), ends=0.0) -> OneStep:
-    """Three members that are the system itself, each with a bias and deviations of its own, and normalisers that do
-    something; the elites are the first two. Their behaviour is a = K s + 0.1 ε. With `ends` far above 0 they say that
-    every task ends, far below, that none does.
+    """Three members equal to the system, each with a bias and standard deviations (STDS); the first two are elites.
+
+    The normalisers are not the identity. The cloned policy is a = K s + 0.1 ε. `ends` is the terminal logit: far above
+    0 every task ends, far below 0 none does.
     """
     streams = [torch_stream(k) for k in range(3)]
     model = OneStep(2, 1, terminal, SimpleNamespace(hidden=[], elites=2), streams)
@@ -136,9 +141,9 @@ def linear_model(terminal=False, biases=(0, 0, 0), ends=0.0) -> OneStep:
     model.inputs.std.copy_(torch.tensor([2.0, 0.5, 1.5]))
     model.targets.mean.copy_(torch.linspace(-1, 1, size))
     model.targets.std.copy_(torch.linspace(0.5, 2, size))
-    own = np.arange(3) + (np.arange(3) > 0) * terminal  # the reward's channel and the state's
+    channels = np.arange(3) + (np.arange(3) > 0) * terminal  # of the reward and the state
     matrix = np.zeros((3, size))
-    matrix[:, own] = np.r_[REWARD[None], np.c_[A - np.eye(2), B]].T
+    matrix[:, channels] = np.r_[REWARD[None], np.c_[A - np.eye(2), B]].T
     mean, std = (getattr(model.targets, name).numpy() for name in ("mean", "std"))
     layer, behaviour = model.dynamics.layers[0], model.behaviour.layers[0]
     with torch.no_grad():
@@ -149,110 +154,111 @@ def linear_model(terminal=False, biases=(0, 0, 0), ends=0.0) -> OneStep:
         layer.weight[:, :, :size] = torch.from_numpy(model.inputs.std.numpy()[:, None] * matrix / std)
         for member, bias in enumerate(biases):
             offset = model.inputs.mean.numpy() @ matrix
-            offset[own] += bias
+            offset[channels] += bias
             offset[1 : 1 + terminal] += ends
             layer.bias[member, 0, :size] = torch.from_numpy((offset - mean) / std)
-            deviation = np.full(size, 7.0)  # the terminal's, which is no uncertainty
-            deviation[own] = STDS[member]
+            deviation = np.full(size, 7.0)  # the terminal's, which is not part of the uncertainty
+            deviation[channels] = STDS[member]
             layer.bias[member, 0, size:] = torch.from_numpy(2 * np.log(deviation / std))
         behaviour.weight[0, :, 0] = torch.from_numpy(K[0] * model.inputs.std[:2].numpy())
         behaviour.bias[0, 0] = torch.tensor([K[0] @ model.inputs.mean[:2].numpy(), np.log(0.1)])
     return model
 
 
-def test_rollouts_of_a_linear_model_have_the_moments_of_the_closed_form():
-    """Mean A_cl^h s₁ and its covariance, for the mixture of two elites that differ in their noise alone."""
+def test_rollouts_of_a_linear_model_have_the_closed_form_s_moments():
+    """The mean is A_cl^h s₁; the covariance is that of a mixture of two elites that differ only in their noise."""
     count, state, action = 40_000, np.array([0.4, -0.3]), np.array([0.5])
-    given = (torch.from_numpy(part).float().expand(count, -1) for part in (state, action))
-    path, actions, rewards, *_ = rollout(linear_model(), None, *given, 5, 0.0, torch_stream("rollout"))
+    starts = (torch.from_numpy(part).float().expand(count, -1) for part in (state, action))
+    path, actions, rewards, *_ = rollout(linear_model(), None, *starts, 5, 0.0, torch_stream("rollout"))
     closed, each = A + B @ K, np.diag((STDS[:2, 1:] ** 2).mean(0))
     mean, covariance = A @ state + B @ action, each
     reward, variance = REWARD @ np.r_[state, action], (STDS[:2, 0] ** 2).mean()
     through = REWARD[:2] + REWARD[2] * K[0]
     for h in range(1, 6):
-        found, error = path[:, h], np.sqrt(np.diag(covariance) / count)
-        assert (np.abs(found.mean(0) - mean) < 4 * error).all()
+        states, error = path[:, h], np.sqrt(np.diag(covariance) / count)
+        assert (np.abs(states.mean(0) - mean) < 4 * error).all()
         scale = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
-        np.testing.assert_allclose((np.cov(found.T) - covariance) / scale, 0, atol=0.04)
+        np.testing.assert_allclose((np.cov(states.T) - covariance) / scale, 0, atol=0.04)
         assert abs(rewards[:, h - 1].mean() - reward) < 4 * np.sqrt(variance / count)
         assert rewards[:, h - 1].var() == pytest.approx(variance, rel=0.05)
         if h < 5:
-            acted = actions[:, h, 0] - found @ K[0]
-            assert abs(acted.mean()) < 4 * 0.1 / np.sqrt(count)
-            assert acted.std() == pytest.approx(0.1, rel=0.02)
+            action_noise = actions[:, h, 0] - states @ K[0]
+            assert abs(action_noise.mean()) < 4 * 0.1 / np.sqrt(count)
+            assert action_noise.std() == pytest.approx(0.1, rel=0.02)
         reward = through @ mean
         variance = through @ covariance @ through + 0.01 * REWARD[2] ** 2 + (STDS[:2, 0] ** 2).mean()
         mean, covariance = closed @ mean, closed @ covariance @ closed.T + 0.01 * B @ B.T + each
 
 
-def test_each_row_is_a_random_elite_s_and_no_other_member_s():
+def test_each_row_comes_from_a_random_elite_and_from_no_other_member():
     model, count = linear_model(biases=(-50, 50, 1000)), 4000
-    given = torch.zeros(count, 2), torch.zeros(count, 1)
-    rewards, _, following, _ = model.step(*given, torch_stream("a"))
-    first = following[:, 0] < 0
-    assert (following[:, 0].abs() - 50).abs().max() < 1
-    assert torch.equal(first, rewards < 0)  # one member says all of a row
-    assert torch.equal(first, following[:, 1] < 0)
+    starts = torch.zeros(count, 2), torch.zeros(count, 1)
+    rewards, _, next_states, _ = model.step(*starts, torch_stream("a"))
+    first = next_states[:, 0] < 0
+    assert (next_states[:, 0].abs() - 50).abs().max() < 1
+    assert torch.equal(first, rewards < 0)  # one member predicts the whole row
+    assert torch.equal(first, next_states[:, 1] < 0)
     assert abs(first.float().mean() - 0.5) < 4 * 0.5 / np.sqrt(count)
     assert 0.4 < (first[1:] == first[:-1]).float().mean() < 0.6
     model.elites.copy_(torch.tensor([2, 1]))
-    others = model.step(*given, torch_stream("a"))[2][:, 0]
+    others = model.step(*starts, torch_stream("a"))[2][:, 0]
     assert ((others - 50).abs().lt(1) | (others - 1000).abs().lt(100)).all()
     assert others.gt(500).any()
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_penalties_are_the_largest_deviation_of_any_elite_times_the_penalty(terminal):
-    model, given = linear_model(terminal), (torch.zeros(50, 2), torch.zeros(50, 1))
-    largest = np.linalg.norm(STDS[:2], axis=1).max()
-    assert largest > np.linalg.norm(STDS[0])  # not the first's
+def test_penalties_are_the_largest_deviation_of_any_member_times_the_penalty(terminal):
+    model, starts = linear_model(terminal), (torch.zeros(50, 2), torch.zeros(50, 1))
+    largest = np.linalg.norm(STDS, axis=1).max()
+    assert model.elites.tolist() == [0, 1]
+    assert np.linalg.norm(STDS, axis=1).argmax() == 2  # the largest is of the member that is not an elite
     for penalty in (0.0, 1.0, 5.0):
-        *_, penalties = rollout(model, None, *given, 3, penalty, torch_stream("a"))
+        *_, penalties = rollout(model, None, *starts, 3, penalty, torch_stream("a"))
         np.testing.assert_allclose(penalties, penalty * largest, rtol=1e-4)
 
 
 class Line:
-    """Rewards are believable within ±10."""
+    """Bounds in which rewards are plausible within ±10."""
 
-    def believable(self, rewards, states):
+    def plausible(self, rewards, states):
         return np.abs(rewards) <= 10
 
 
-def test_penalties_are_taken_off_what_is_kept_and_decide_nothing():
+def test_penalties_are_subtracted_after_the_plausibility_filter():
     states, actions = np.zeros((3, 3, 1), np.float32), np.zeros((3, 2, 1), np.float32)
     rewards = np.array([[1, 2], [-9, 11], [11, 3]], dtype=np.float32)
     penalties = np.array([[100, 0.5], [5, 5], [50, 5]], dtype=np.float32)
-    kept, counts = complete(states, actions, rewards, np.zeros((3, 2), bool), 0.9, Line(), penalties)
-    assert kept["rewards"].tolist() == [1 - 100, 2 - 0.5, -9 - 5]
-    assert kept["rewards"].dtype == np.float32
+    columns, counts = to_transitions(states, actions, rewards, np.zeros((3, 2), bool), 0.9, Line(), penalties)
+    assert columns["rewards"].tolist() == [1 - 100, 2 - 0.5, -9 - 5]
+    assert columns["rewards"].dtype == np.float32
     assert counts == {"kept": 3, "dropped": 3, "after_terminal": 0}
 
 
-def test_with_a_penalty_the_same_transitions_are_kept_at_lower_rewards(params, system):
+def test_a_penalty_lowers_rewards_and_keeps_the_same_transitions(params, system):
     augment = params.augment.model_copy(update={"transitions": 300, "margin": 0.1, "max_drop": 0.9})
-    model, config, found = linear_model(biases=(0.7, 0, 0)), params.model_copy(update={"augment": augment}), []
+    model, config, results = linear_model(biases=(0.7, 0, 0)), params.model_copy(update={"augment": augment}), []
     for penalty in (0.0, 5.0):
         stream = torch_stream("a")
 
-        def imagine(states, actions, penalty=penalty, stream=stream):
+        def sample_windows(states, actions, penalty=penalty, stream=stream):
             return rollout(model, None, states, actions, 3, penalty, stream)
 
-        found.append(generate(system, imagine, config, "onestep linear", stream))
-    (plain, counts), (lower, also) = found
-    assert counts == also
+        results.append(generate(system, sample_windows, config, "onestep linear", stream))
+    (plain, counts), (lower, penalised_counts) = results
+    assert counts == penalised_counts
     assert counts["dropped"] > 0
     assert len(plain["rewards"]) == 300
     for name in plain.keys() - {"rewards"}:
         np.testing.assert_array_equal(plain[name], lower[name])
-    largest = np.linalg.norm(STDS[:2], axis=1).max()
+    largest = np.linalg.norm(STDS, axis=1).max()
     np.testing.assert_allclose(plain["rewards"] - lower["rewards"], 5 * largest, rtol=1e-4)
-    assert Bounds(system, 0.1).believable(plain["rewards"][:, None], plain["next_observations"][:, None]).all()
+    assert Bounds(system, 0.1).plausible(plain["rewards"][:, None], plain["next_observations"][:, None]).all()
     assert not Bounds(system, 0.1).inside(lower["rewards"], Bounds(system, 0.1).rewards).all()
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A task with that rule for terminals."""
+    """A task with the rule `healthy` for terminals."""
 
     healthy: object = None
 
@@ -261,51 +267,52 @@ def below(states):
     return states[..., 0] < 0.1
 
 
-def test_the_environment_s_own_rule_goes_before_what_the_models_learned():
-    given = torch.zeros(500, 2), torch.zeros(500, 1)
+def test_the_environment_s_rule_overrides_the_models_terminals():
+    starts = torch.zeros(500, 2), torch.zeros(500, 1)
     for model in (linear_model(), linear_model(terminal=True, ends=200), linear_model(terminal=True, ends=-200)):
-        path, _, _, ended, _ = rollout(model, below, *given, 3, 0.0, torch_stream("a"))
+        path, _, _, ended, _ = rollout(model, below, *starts, 3, 0.0, torch_stream("a"))
         np.testing.assert_array_equal(ended, path[:, 1:, 0] >= 0.1)
         assert 0 < ended.sum() < ended.size
-        _, _, _, ended, _ = rollout(model, None, *given, 3, 0.0, torch_stream("a"))
+        _, _, _, ended, _ = rollout(model, None, *starts, 3, 0.0, torch_stream("a"))
         assert (ended == (model.terminal and model.dynamics.layers[0].bias[0, 0, 1] > 0)).all()
-    assert linear_model().step(*given, torch_stream("a"))[1] is None
+    assert linear_model().step(*starts, torch_stream("a"))[1] is None
 
 
-def test_where_the_environment_has_no_rule_the_models_learn_where_tasks_end(params, episodes):
-    """Steps that end the task where they pass a line: about a sixth of them."""
+def test_without_a_rule_the_models_learn_where_tasks_end(params):
+    """A step ends the task if it crosses a line; about a sixth of the steps do."""
     rng = np.random.default_rng(0)
     states, actions = rng.standard_normal((6000, 2)), rng.uniform(-1, 1, (6000, 1))
-    following = states + 0.3 * actions + 0.02 * rng.standard_normal((6000, 2))
-    ended = following[:, 0] > 1
-    arrays = [
-        array.astype(np.float32) for array in (states, actions, states[:, 0], following, np.where(ended, 0, 0.99))
-    ]
+    next_states = states + 0.3 * actions + 0.02 * rng.standard_normal((6000, 2))
+    ended = next_states[:, 0] > 1
+    columns = states, actions, states[:, 0], next_states, np.where(ended, 0, 0.99)
+    arrays = [column.astype(np.float32) for column in columns]
     data = Transitions(*arrays, np.arange(6000, dtype=np.int32), ~ended)
-    assert ends_learned(data, Rule())
-    assert not ends_learned(data, Rule(below))
-    assert not ends_learned(data.rows(~ended), Rule())
-    model = train(data, Rule(), "line", 0, small(params, steps=800), torch.device("cpu"))
-    given = (torch.from_numpy(array) for array in arrays[:2])
-    rewards, says, found, _ = model.step(*given, torch_stream("a"))
-    assert says.float().mean() == pytest.approx(ended.mean(), abs=0.04)
-    assert (says.numpy() == ended).mean() > 0.92
-    np.testing.assert_allclose(found, following, atol=0.2)
+    assert terminals_learned(data, Rule(), "rule")
+    assert not terminals_learned(data, Rule(below), "rule")
+    assert terminals_learned(data, Rule(below), "model")
+    assert not terminals_learned(data.rows(~ended), Rule(), "rule")
+    assert not terminals_learned(data.rows(~ended), Rule(), "model")
+    model = train(data, True, "line", 0, small(params, steps=500), torch.device("cpu"))
+    starts = (torch.from_numpy(array) for array in arrays[:2])
+    rewards, predicted_ends, predicted_states, _ = model.step(*starts, torch_stream("a"))
+    assert predicted_ends.float().mean() == pytest.approx(ended.mean(), abs=0.04)
+    assert (predicted_ends.numpy() == ended).mean() > 0.92
+    np.testing.assert_allclose(predicted_states, next_states, atol=0.2)
     assert np.median(np.abs(rewards.numpy() - arrays[2])) < 0.05
 
 
 @pytest.mark.parametrize("worst", [0, 1, 2])
-def test_elites_are_the_members_that_err_least_on_the_rows_given(trained, system, worst):
+def test_elites_are_the_members_with_the_smallest_error_on_the_given_rows(trained, system, worst):
     tensors = [torch.from_numpy(array[:500]) for array in (system.observations, system.actions)]
     targets = np.c_[system.rewards, system.next_observations - system.observations][:500].astype(np.float32)
-    kept = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    original = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
     with torch.no_grad():
         trained.dynamics.layers[1].weight[worst] += 0.5
     trained.choose(*tensors, torch.from_numpy(targets))
     elites = trained.elites.tolist()
     with torch.no_grad():
         mean, _ = trained.predict(trained.inputs(torch.cat(tensors, dim=1)).expand(3, -1, -1))
-    trained.load_state_dict(kept)
+    trained.load_state_dict(original)
     std = np.concatenate([system.rewards[:, None], system.next_observations - system.observations], axis=1).std(0)
     errors = (((trained.targets.inverse(mean).numpy() - targets) / std) ** 2).mean((1, 2))
     assert elites == np.argsort(errors)[:2].tolist()
@@ -313,30 +320,34 @@ def test_elites_are_the_members_that_err_least_on_the_rows_given(trained, system
     assert len(set(elites)) == 2
 
 
-def test_elites_are_chosen_by_held_out_episodes_and_the_rest_is_learned_from(params, system, device, monkeypatch):
-    seen = {}
-    choose, draws = OneStep.choose, train_module.Draws
-    monkeypatch.setattr(OneStep, "choose", lambda self, *given: seen.update(given=given) or choose(self, *given))
-    monkeypatch.setattr(
-        train_module,
-        "Draws",
-        lambda rows, count, shape: seen.update(rows=rows, count=count) or draws(rows, count, shape),
-    )
+def test_elites_are_chosen_on_held_out_episodes_and_training_uses_the_rest(params, system, device, monkeypatch):
+    calls, choose, noise_of = {}, OneStep.choose, train_module.UpdateNoise
+
+    def recording_choose(self, *arrays):
+        calls["choose"] = arrays
+        choose(self, *arrays)
+
+    def recording_noise(rows, count, shape):
+        calls["rows"], calls["count"] = rows, count
+        return noise_of(rows, count, shape)
+
+    monkeypatch.setattr(OneStep, "choose", recording_choose)
+    monkeypatch.setattr(train_module, "UpdateNoise", recording_noise)
     config = small(params, steps=2, held_out=0.1)
-    train(system, TASK, "linear", 0, config, device)
-    held_out = np.setdiff1d(np.arange(len(system)), seen["rows"])
+    train(system, False, "linear", 0, config, device)
+    held_out = np.setdiff1d(np.arange(len(system)), calls["rows"])
     assert len(held_out) == 0.1 * len(system)
-    assert not set(system.episode[held_out]) & set(system.episode[seen["rows"]])
-    states, actions, targets = seen["given"]
+    assert not set(system.episode[held_out]) & set(system.episode[calls["rows"]])
+    states, actions, targets = calls["choose"]
     np.testing.assert_array_equal(states, system.observations[held_out])
     np.testing.assert_array_equal(actions, system.actions[held_out])
     change = system.next_observations - system.observations
     np.testing.assert_array_equal(targets, np.c_[system.rewards, change][held_out])
-    assert seen["count"] == 3 * config.batch  # each member has a batch of its own
+    assert calls["count"] == 3 * config.batch  # each member has a batch of its own
 
 
-def test_the_loss_is_the_likelihood_of_members_and_behaviour(system):
-    """Against torch's own Gaussian likelihood, each member on its own rows; and the learned bounds' weight."""
+def test_the_loss_is_the_likelihood_of_the_members_and_the_cloned_policy(system):
+    """Compared with torch's Gaussian likelihood, each member on its own rows, plus the weight of the learned bounds."""
     model = linear_model()
     normal = torch.distributions.Normal
     draws = SimpleNamespace(rows=torch.arange(90) + 7, starts=torch.randint(90, (60,), generator=torch_stream("a")))
@@ -344,7 +355,7 @@ def test_the_loss_is_the_likelihood_of_members_and_behaviour(system):
     arrays = system.observations, system.actions, np.c_[system.rewards, change]
     states, actions, targets = (torch.from_numpy(array[:200]) for array in arrays)
     with torch.no_grad():
-        found = model.loss(states, actions, targets, draws)
+        loss = model.loss(states, actions, targets, draws)
     expected = torch.tensor(0.01 * 3 * 3 * (30 + 30), dtype=torch.float64)
     for member in range(3):
         rows = 7 + draws.starts[20 * member : 20 * (member + 1)]
@@ -355,41 +366,41 @@ def test_the_loss_is_the_likelihood_of_members_and_behaviour(system):
         constant = torch.log(torch.tensor(2 * np.pi)) + 2 * model.targets.std.double().log()
         expected += (-2 * likelihood - constant).mean()
         if member == 0:
-            own = normal(torch.from_numpy(s @ K.T), 0.1).log_prob(actions[rows].double())
-            expected += (-own - 0.5 * torch.log(torch.tensor(2 * np.pi))).mean()
-    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+            policy_likelihood = normal(torch.from_numpy(s @ K.T), 0.1).log_prob(actions[rows].double())
+            expected += (-policy_likelihood - 0.5 * torch.log(torch.tensor(2 * np.pi))).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_a_killed_training_ends_with_the_bytes_of_an_uninterrupted_one(params, episodes, device, tmp_path, monkeypatch):
+def test_an_interrupted_training_resumes_to_the_same_weights(params, episodes, device, tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     config = small(params, steps=60, batch=32)
     checkpoint = Checkpoint("onestep", params, [], device)
-    whole = train(episodes, TASK, "line", 0, config, device)
-    again, done = killed_and_resumed(
-        lambda: train(episodes, TASK, "line", 0, config, device, checkpoint), 40, monkeypatch
+    whole = train(episodes, LEARNED, "line", 0, config, device)
+    resumed, updates = killed_and_resumed(
+        lambda: train(episodes, LEARNED, "line", 0, config, device, checkpoint), 40, monkeypatch
     )
-    assert done == [range(36, 60)]
-    for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+    assert updates == [range(36, 60)]
+    for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(one, other)
-    begun, another = (build(episodes, TASK, "line", k, config) for k in range(2))
-    assert not torch.equal(begun.dynamics.layers[0].weight, another.dynamics.layers[0].weight)
-    assert not torch.equal(begun.dynamics.layers[0].weight[0], begun.dynamics.layers[0].weight[1])
+    initial, another = (build(episodes, LEARNED, "line", k, config) for k in range(2))
+    assert not torch.equal(initial.dynamics.layers[0].weight, another.dynamics.layers[0].weight)
+    assert not torch.equal(initial.dynamics.layers[0].weight[0], initial.dynamics.layers[0].weight[1])
 
 
-def test_the_same_stream_rolls_out_the_same_bytes(trained, system):
-    given = [torch.from_numpy(array[:100]) for array in (system.observations, system.actions)]
-    one, same, other = (rollout(trained, None, *given, 3, 1.0, torch_stream(name)) for name in "aab")
+def test_equal_streams_give_equal_rollouts(trained, system):
+    starts = [torch.from_numpy(array[:100]) for array in (system.observations, system.actions)]
+    one, same, other = (rollout(trained, None, *starts, 3, 1.0, torch_stream(name)) for name in "aab")
     assert all(a.tobytes() == b.tobytes() for a, b in zip(one, same, strict=True))
     assert not np.array_equal(one[0], other[0])
 
 
-def test_a_loss_that_is_not_finite_ends_the_stage(params, episodes, device):
+def test_a_loss_that_is_not_finite_ends_the_training(params, episodes, device):
     with pytest.raises(SystemExit, match=r"^onestep line 2: the loss is not finite at step \d+: "):
-        train(episodes, TASK, "line", 2, small(params, steps=60, batch=32, learning_rate=1e20), device)
+        train(episodes, LEARNED, "line", 2, small(params, steps=60, batch=32, learning_rate=1e20), device)
 
 
 @pytest.mark.parametrize("share", [0.05, None])
-def test_the_stages_write_a_training_set_that_says_what_it_took(tiny_params, episodes, tmp_path, monkeypatch, share):
+def test_the_stages_write_a_training_set_with_its_cost(tiny_params, episodes, tmp_path, monkeypatch, share):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["stage", "--dataset", "line"])
@@ -399,21 +410,21 @@ def test_the_stages_write_a_training_set_that_says_what_it_took(tiny_params, epi
     gym_mujoco("halfcheetah").save("line")
     train_module.main()
     rollout_module.main()
-    found = Transitions.load("data/line/onestep.npz")
-    assert found.generator.tolist() == [0] * 500 + [1] * 500
-    assert found.real_fraction == np.float32(tiny_params["real_fraction"] if share is None else share)
-    assert (found.discounts > 0).all()  # its rule ends no episode
+    onestep = Transitions.load("data/line/onestep.npz")
+    assert onestep.generator.tolist() == [0] * 500 + [1] * 500
+    assert onestep.real_fraction == np.float32(tiny_params["real_fraction"] if share is None else share)
+    assert (onestep.discounts > 0).all()  # HalfCheetah's rule ends no episode
     rows = {bytes(row) for row in np.c_[episodes.observations, episodes.actions]}
-    starts = found.step == 0
-    assert {bytes(row) for row in np.c_[found.observations, found.actions][starts]} <= rows
-    assert not {bytes(row) for row in found.actions[~starts]} & {bytes(row) for row in episodes.actions}
-    told = json.loads(str(found.made))
-    assert told["trained"] == [digest("models/line/onestep.safetensors")]
-    assert told["source"] is None
+    starts = onestep.step == 0
+    assert {bytes(row) for row in np.c_[onestep.observations, onestep.actions][starts]} <= rows
+    assert not {bytes(row) for row in onestep.actions[~starts]} & {bytes(row) for row in episodes.actions}
+    cost = json.loads(str(onestep.cost))
+    assert cost["trained"] == [digest("models/line/onestep.safetensors")]
+    assert cost["source"] is None
     widths = [3 + 2, 32, 32, 2 * (1 + 3)], [3, 32, 32, 2 * 2]
     dynamics, behaviour = (sum((i + 1) * o for i, o in pairwise(w)) for w in widths)
-    assert told["parameters"] == 3 * dynamics + behaviour
-    counts = told["counts"]
+    assert cost["parameters"] == 3 * dynamics + behaviour
+    counts = cost["counts"]
     assert counts["kept"] + counts["dropped"] + counts["after_terminal"] == 3 * counts["windows"]
-    passes = (3 * 3 + 2) * counts["windows"] / counts["kept"]  # three members in each step, the behaviour between them
-    assert told["evaluations"] == pytest.approx(passes, abs=1e-3)
+    passes = (3 * 3 + 2) * counts["windows"] / counts["kept"]  # three members at each step, the policy between
+    assert cost["evaluations"] == pytest.approx(passes, abs=1e-3)

@@ -12,13 +12,13 @@ import pytest
 import yaml
 from playwright.sync_api import Error, expect, sync_playwright
 
-from stages.common.cost import digest, place
 from stages.common.files import write_json, write_text
-from stages.report.charts import KINDS
-from stages.report.provenance import anchor
-from stages.report.scores import AVERAGE
-from stages.report.table import origin
-from stages.report.words import label, number
+from stages.common.timing import digest, timing_path
+from stages.report.page.charts import KINDS
+from stages.report.page.provenance import anchor
+from stages.report.statistics.scores import AVERAGE
+from stages.report.style.words import label, number
+from stages.report.tables.table import origin
 from tests.test_report import ALGORITHMS, COST, DATASETS, METHODS, report, run_collect, write_results
 
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
@@ -81,7 +81,7 @@ def write_lock() -> dict[str, str]:
     write_text("dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": stages}))
     made = {stage: digest(path) for stage, path in files.items()}
     for md5 in (*made.values(), *COST["trained"], COST["sampled"]):
-        write_json(place(md5), RAN)
+        write_json(timing_path(md5), RAN)
     return made
 
 
@@ -90,7 +90,7 @@ def built(tmp_path_factory) -> SimpleNamespace:
     """The page of a small run with one cell's lock file: its address, its text, the cell's stages and seeds' scores."""
     page = tmp_path_factory.mktemp("page") / "reports/index.html"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stages.report.__main__.draw", lambda *_: None)  # files that the page has no part of
+        patch.setattr("stages.report.tables.__main__.draw", lambda *_: None)  # files that the page has no part of
         write_results(page.parents[1], patch)
         made = write_lock()
         run_collect(patch)

@@ -1,6 +1,4 @@
-"""Training policies: random streams, batches, snapshots, checkpoints, divergence; the same for every algorithm on the
-shelf.
-"""
+"""Policy training, the same for every algorithm: random streams, batches, snapshots, checkpoints and divergence."""
 
 import os
 import shutil
@@ -14,39 +12,51 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from torch._inductor import config as inductor
 
-from stages.common.algorithm_settings import settings_for
+from stages.algorithms import iql
+from stages.check import algorithms
+from stages.check.__main__ import main as check_main
 from stages.common.capture import WARM_UP
 from stages.common.checkpoint import Checkpoint, code
-from stages.common.schema import shelf
+from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions
 from stages.policy import trainer
+from stages.policy.__main__ import main as policy_main
 from stages.policy.batches import Batches, following_actions
 from stages.policy.policies import load, save
-from stages.policy.trainer import complain, snapshot_steps, train
+from stages.policy.trainer import build_updates, check_divergence, snapshot_steps, train
 from stages.policy.updates import CHUNK
-from tests.conftest import ROOT, overlaid
+from tests.conftest import ROOT, overlaid, settings_for
 
-ALGORITHMS = shelf("algorithms")
+ALGORITHMS = algorithms.names()
+VARIANTS = [*ALGORITHMS, "iql with dropout"]
+DROPOUT = 0.3
 
 
-def settings_of(params, algorithm, **changes):
+def settings_of(params, variant, **changes):
+    algorithm = variant.split()[0]
     settings = settings_for(params.policy, getattr(params, algorithm), "hopper-medium")
-    vars(settings).update(changes)
+    vars(settings).update({"actor_dropout": DROPOUT} if variant == "iql with dropout" else {}, **changes)
     return settings
 
 
-def names(algorithm):
-    return "hopper-medium", "dawm", algorithm
+def names(variant):
+    return "hopper-medium", "dawm", variant.split()[0]
 
 
 def equal(one: dict, other: dict) -> bool:
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+def each_row(count: int) -> torch.Tensor:
+    """Uniform draws that select every one of `count` rows once, in order."""
+    return ((torch.arange(count) + 0.5) / count)[None].double()
+
+
 @pytest.fixture(scope="module")
 def synthetic(episodes):
-    """Two generators' rows, told from each other and from real ones by their rewards: 100 and 200."""
+    """Rows of two generators, recognisable by their rewards 100 and 200; real rewards are below 50."""
     n = 30
     rows = {
         name: getattr(episodes, name)[: 2 * n] for name in ("observations", "actions", "next_observations", "discounts")
@@ -57,11 +67,11 @@ def synthetic(episodes):
     )
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_seed_s_policy_does_not_depend_on_its_company(params, episodes, synthetic, device, algorithm):
-    settings = settings_of(params, algorithm)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_seed_s_policy_does_not_depend_on_the_number_of_seeds(params, episodes, synthetic, device, variant):
+    settings = settings_of(params, variant)
     alone, together, again = (
-        train(episodes, synthetic, names(algorithm), settings, seeds, 20, device) for seeds in (1, 10, 10)
+        train(episodes, synthetic, names(variant), settings, seeds, device) for seeds in (1, 10, 10)
     )
     for name, tensor in alone.items():
         if name.startswith("actor"):
@@ -70,55 +80,82 @@ def test_a_seed_s_policy_does_not_depend_on_its_company(params, episodes, synthe
     assert equal(together, again)
 
 
-def test_batches_hold_the_stated_share_of_real_rows_and_each_learner_s_own_generator(
-    params, episodes, synthetic, device
-):
+def test_batches_hold_the_share_of_real_rows_and_each_learner_s_own_generator(params, episodes, synthetic, device):
     batches = Batches(episodes, episodes, synthetic, 3, settings_of(params, "bc", batch=40), False, device)
     assert batches.generators == [0, 1, 0]
-    seen = [batches(torch.rand(3, 40, dtype=torch.float64)).rewards for _ in range(50)]
-    for learner, own in enumerate([100, 200, 100]):
-        rewards = torch.stack(seen)[:, learner]
+    draws = [batches(torch.rand(3, 40, dtype=torch.float64)).rewards for _ in range(50)]
+    for learner, reward in enumerate([100, 200, 100]):
+        rewards = torch.stack(draws)[:, learner]
         assert (rewards[:, :10].abs() < 50).all()  # a quarter real
-        assert (rewards[:, 10:] == own).all()
+        assert (rewards[:, 10:] == reward).all()
+
+
+def test_generators_need_not_be_numbered_from_zero(params, episodes, synthetic, device):
+    numbered = synthetic.rows(np.ones(len(synthetic), dtype=bool))
+    numbered.generator[:] = np.where(synthetic.generator == 0, 1, 3)
+    batches = Batches(episodes, episodes, numbered, 3, settings_of(params, "bc", batch=40), False, device)
+    assert batches.generators == [1, 3, 1]
+    rewards = batches(torch.rand(3, 40, dtype=torch.float64)).rewards
+    for learner, reward in enumerate([100, 200, 100]):
+        assert (rewards[learner, 10:] == reward).all()
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_rows_beyond_2_to_the_24th_are_drawn_exactly(params, device):
+    """float32 offsets would round 2²⁴ + 1 down to 2²⁴. The real columns have zero strides, so they take no memory."""
+    count = 2**24 + 1
+
+    def constant(value, *shape):
+        return np.broadcast_to(np.float32(value), shape)
+
+    real = Transitions(
+        constant(1, count, 1), constant(0, count, 1), constant(0, count), constant(1, count, 1), constant(0.5, count)
+    )
+    rows = np.arange(6, dtype=np.float32)
+    synthetic = Transitions(
+        rows[:, None], 0 * rows[:, None], rows, rows[:, None], 0 * rows, generator=np.repeat(np.int8([1, 3]), [2, 4])
+    )
+    synthetic = Transitions(**synthetic.arrays(), real_fraction=np.float32(0))
+    batches = Batches(real, real, synthetic, 2, settings_of(params, "bc", batch=4), False, device)
+    assert batches.first.tolist() == [[count] * 4, [count + 2] * 4]
+    assert batches(each_row(4).repeat(2, 1)).rewards.tolist() == [[0, 0, 1, 1], [2, 3, 4, 5]]
 
 
 def test_every_row_can_be_drawn_and_states_are_normalised_by_the_real_data(params, episodes, device):
     settings = settings_of(params, "bc", batch=len(episodes))
     batches = Batches(episodes, episodes, None, 1, settings, False, device)
-    batch = batches(((torch.arange(len(episodes)) + 0.5) / len(episodes))[None].double())
+    batch = batches(each_row(len(episodes)))
     mean, std = episodes.observations.mean(0), episodes.observations.std(0) + 1e-3
     np.testing.assert_allclose(batch.states[0], (episodes.observations - mean) / std, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(batch.next_states[0], (episodes.next_observations - mean) / std, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(batch.actions[0], episodes.actions)
     np.testing.assert_array_equal(batch.rewards[0], episodes.rewards)
     np.testing.assert_array_equal(batch.discounts[0], episodes.discounts)
-    assert (
-        batches(torch.full((1, len(episodes)), 1 - 2**-53, dtype=torch.float64)).rewards[0, 0] == episodes.rewards[-1]
-    )
+    largest_draw = torch.full((1, len(episodes)), 1 - 2**-53, dtype=torch.float64)
+    assert batches(largest_draw).rewards[0, 0] == episodes.rewards[-1]
 
 
 def test_rewards_are_scaled_and_shifted_and_bound_the_return(params, episodes, device):
     returns = [episodes.rewards[episodes.episode == e].sum() for e in range(40)]
-    every_row = ((torch.arange(len(episodes)) + 0.5) / len(episodes))[None].double()
     for reward_scale, factor in ((3.0, 3.0), ("returns", 1000 / (max(returns) - min(returns)))):
         settings = settings_of(params, "iql", batch=len(episodes), reward_scale=reward_scale, reward_shift=-1.0)
         batches = Batches(episodes, episodes, None, 1, settings, False, device)
-        rewards = batches(every_row).rewards[0]
+        rewards = batches(each_row(len(episodes))).rewards[0]
         np.testing.assert_allclose(rewards, episodes.rewards * factor - 1, rtol=1e-5, atol=1e-5)
         largest = (np.abs(rewards.numpy()) / np.where(episodes.discounts == 0, 1, 0.01)).max()
         assert batches.largest_return == pytest.approx(largest, rel=1e-3)
 
 
-def test_states_stay_as_they_are_where_the_settings_say_so(params, episodes, device):
+def test_states_are_not_normalised_if_the_settings_say_so(params, episodes, device):
     batches = Batches(episodes, episodes, None, 1, settings_of(params, "rebrac"), True, device)
     assert batches.mean.eq(0).all()
     assert batches.std.eq(1).all()
     torch.testing.assert_close(batches.rows[:, :3], torch.from_numpy(episodes.observations))
 
 
-def test_next_actions_are_the_next_row_s_within_an_episode_and_unknown_at_its_end(params, episodes, device):
+def test_next_actions_are_those_of_the_next_row_and_unknown_at_an_episode_s_end(params, episodes, device):
     batches = Batches(episodes, episodes, None, 1, settings_of(params, "rebrac", batch=len(episodes)), True, device)
-    batch = batches(((torch.arange(len(episodes)) + 0.5) / len(episodes))[None].double())
+    batch = batches(each_row(len(episodes)))
     last = np.append(np.diff(episodes.episode) > 0, True)
     np.testing.assert_array_equal(batch.next_known[0], ~last)
     np.testing.assert_array_equal(batch.next_actions[0][:-1][~last[:-1]], episodes.actions[1:][~last[:-1]])
@@ -126,170 +163,240 @@ def test_next_actions_are_the_next_row_s_within_an_episode_and_unknown_at_its_en
     assert not following_actions(shuffled)[1].any()
 
 
-def test_a_policy_is_kept_every_so_often_and_at_the_end():
+def test_without_dropout_updates_draw_uniforms_then_normals_and_nothing_else(params, episodes, device):
+    updates = build_updates(episodes, None, names("iql"), settings_of(params, "iql"), 2, device)
+    assert updates.dropout_masks == []
+    streams = [torch_stream(*names("iql"), seed, "updates") for seed in range(2)]
+    for _ in range(2):
+        updates.draw()
+        for learner, stream in enumerate(streams):
+            expected = torch.rand(CHUNK, 32, generator=stream, dtype=torch.float64)
+            assert torch.equal(updates.uniforms[:, learner], expected)
+            assert torch.equal(updates.normals[:, learner], torch.randn(CHUNK, 32, 2, generator=stream))
+
+
+def test_dropout_masks_have_the_rate_and_leave_the_other_numbers_of_a_chunk_alone(params, episodes, device):
+    settings = settings_of(params, "iql with dropout", hidden=[16, 24])
+    plain = build_updates(episodes, None, names("iql"), settings_of(params, "iql"), 2, device)
+    dropout = build_updates(episodes, None, names("iql"), settings, 2, device)
+    for updates in (plain, dropout):
+        updates.draw()
+    assert torch.equal(dropout.uniforms, plain.uniforms)
+    assert torch.equal(dropout.normals, plain.normals)
+    assert [tuple(masks.shape) for masks in dropout.dropout_masks] == [(CHUNK, 2, 32, 16), (CHUNK, 2, 32, 24)]
+    for masks in dropout.dropout_masks:
+        assert masks.dtype == torch.bool
+        for part in (masks[:, 0], masks[:, 1]):
+            deviation = (DROPOUT * (1 - DROPOUT) / part.numel()) ** 0.5
+            assert abs(part.double().mean() - (1 - DROPOUT)) < 5 * deviation
+        assert not torch.equal(masks[:, 0], masks[:, 1])
+        assert len({bytes(mask.numpy()) for mask in masks[:, 0]}) == CHUNK  # each update has its own
+
+
+def test_dropout_preserves_the_expected_output_of_a_hidden_layer(params, episodes, device):
+    """Kept units are scaled by 1 / (1 - rate); the output is linear in a single hidden layer."""
+    settings = settings_of(params, "iql with dropout", hidden=[16], batch=500)
+    updates = build_updates(episodes, None, names("iql"), settings, 1, device)
+    learner, actor, received = updates.learner, updates.learner.actor, []
+    learner.actor = lambda states, factors: received.append(factors) or actor(states)
+    updates.draw()
+    batch = updates.batches(updates.uniforms[0])
+    for masks in updates.dropout_masks[0]:
+        learner.actor_loss(batch, torch.zeros_like(batch.rewards), [masks])
+    factors = torch.stack([layer for (layer,) in received])  # (CHUNK, 1, batch, 16)
+    assert torch.equal(factors > 0, updates.dropout_masks[0])
+    torch.testing.assert_close(factors[factors > 0], torch.full([int((factors > 0).sum())], 1 / (1 - DROPOUT)))
+    state = batch.states[:, :1].expand(1, factors.shape[0] * factors.shape[2], -1)
+    outputs = actor.body(state, [factors.reshape(1, -1, 16)])[0]
+    expected, error = actor.body(state[:, :1])[0, 0], outputs.std(0) / len(outputs) ** 0.5
+    assert ((outputs.mean(0) - expected).abs() < 5 * error).all()
+    assert (error > 0).all()
+
+
+def test_a_zero_dropout_rate_changes_nothing_and_a_positive_one_changes_the_policy(
+    params, episodes, device, monkeypatch
+):
+    zero, positive = (
+        train(episodes, None, names("iql"), settings_of(params, "iql", actor_dropout=rate), 2, device)
+        for rate in (0.0, DROPOUT)
+    )
+
+    class Undeclared(iql.Learner):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            del self.dropout
+
+    monkeypatch.setattr(iql, "Learner", Undeclared)
+    undeclared = train(episodes, None, names("iql"), settings_of(params, "iql"), 2, device)
+    assert equal(zero, undeclared)
+    assert not equal(zero, positive)
+
+
+def test_a_snapshot_is_kept_at_regular_intervals_and_at_the_end():
     assert snapshot_steps(10, 4) == [4, 8, 10]
     assert snapshot_steps(9, 3) == [3, 6, 9]
     assert snapshot_steps(3, 10) == [3]
 
 
-def test_policies_survive_their_file(params, episodes, device, tmp_path):
-    policies = train(episodes, None, names("bc"), settings_of(params, "bc"), 2, 20, device)
+def test_policies_are_unchanged_by_saving_and_loading(params, episodes, device, tmp_path):
+    policies = train(episodes, None, names("bc"), settings_of(params, "bc"), 2, device)
     save(policies, tmp_path / "p.safetensors")
     assert equal(policies, load(tmp_path / "p.safetensors"))
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bytes(
-    params, episodes, synthetic, device, algorithm, tmp_path, monkeypatch
-):
-    """Stopped in the first chunk of random numbers, at the end of one, and in a later one."""
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_resumed_run_ends_with_the_same_bytes(params, episodes, synthetic, device, variant, tmp_path, monkeypatch):
+    """The run is interrupted in the first chunk of random numbers, at its end, and in the next chunk."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    settings = settings_of(params, algorithm, steps=CHUNK * 2 + 40)
-    whole = train(episodes, synthetic, names(algorithm), settings, 2, 20, device)
-    for stop in (20, CHUNK, CHUNK + 60):
-        checkpoint = Checkpoint(f"test {algorithm} {stop}", vars(settings), [], device)
-        save_checkpoint = checkpoint.save
+    settings, stops = settings_of(params, variant, steps=CHUNK * 2 + 40), (20, CHUNK, CHUNK + 60)
+    whole = train(episodes, synthetic, names(variant), settings, 2, device)
+    checkpoint = Checkpoint(f"test {variant}", vars(settings), [], device)
 
-        def save_and_die(name, content, save_checkpoint=save_checkpoint, stop=stop):
-            save_checkpoint(name, content)
-            if name == "state" and content["done"] == stop:
-                raise KeyboardInterrupt
+    def save_and_interrupt(name, content):
+        Checkpoint.save(checkpoint, name, content)
+        if name == "state" and content["done"] in stops:
+            raise KeyboardInterrupt
 
-        checkpoint.save = save_and_die
+    monkeypatch.setattr(checkpoint, "save", save_and_interrupt)
+    for stop in stops:
         with pytest.raises(KeyboardInterrupt):
-            train(episodes, synthetic, names(algorithm), settings, 2, 20, device, checkpoint)
-        checkpoint.save = save_checkpoint
+            train(episodes, synthetic, names(variant), settings, 2, device, checkpoint)
         assert checkpoint.load("state")["done"] == stop
-        assert equal(train(episodes, synthetic, names(algorithm), settings, 2, 20, device, checkpoint), whole)
+    assert equal(train(episodes, synthetic, names(variant), settings, 2, device, checkpoint), whole)
 
 
-def run(folder, *more):
-    command = [sys.executable, "-m", "stages.policy", "--dataset", "hopper-medium", "--method", "real", *more]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder)}
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def test_a_stage_killed_at_any_moment_goes_on_from_its_last_checkpoint(tiny_params, episodes, tmp_path):
-    """SIGKILL, twice; the policies are those of an uninterrupted run to the byte, and no checkpoint stays behind."""
-    changes = {"policy": {"steps": 1800, "hidden": [64, 64]}, "evaluate": {"every": 150}}
+def test_a_killed_stage_resumes_from_its_last_checkpoint(tiny_params, episodes, tmp_path, monkeypatch):
+    """SIGKILL, twice; the policies equal an uninterrupted run's to the byte, and no checkpoint is left."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    changes = {"datasets": ["hopper-medium"], "policy": {"steps": 900, "hidden": [64, 64], "snapshot_every": 75}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(overlaid(tiny_params, changes)))
+    check_main()
     episodes.save(tmp_path / "data/hopper-medium/real.npz")
-    model, more = tmp_path / "models/hopper-medium/real-td3bc.safetensors", ("--algorithm", "td3bc")
-    whole = run(tmp_path, *more)
-    assert whole.wait(300) == 0, whole.stderr.read()
-    expected = model.read_bytes()
+    arguments = ["--dataset", "hopper-medium", "--method", "real", "--algorithm", "td3bc"]
+    model, checkpoints = tmp_path / "models/hopper-medium/real-td3bc.safetensors", tmp_path / ".checkpoints"
+    monkeypatch.setattr(sys, "argv", ["policy", *arguments])
+    policy_main()
+    uninterrupted = model.read_bytes()
     model.unlink()
-    assert not list((tmp_path / ".checkpoints").iterdir())
-    seen = 0
+    assert not list(checkpoints.iterdir())
+
+    def start():
+        command = [sys.executable, "-m", "stages.policy", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    saved = 0
     for kills in range(2):
-        process, deadline = run(tmp_path, *more), time.monotonic() + 120
-        while (
-            len(files := list(tmp_path.glob(".checkpoints/*/policy-*.pt"))) < seen + 2 and time.monotonic() < deadline
-        ):
+        process, deadline = start(), time.monotonic() + 120
+        while len(files := list(checkpoints.glob("*/policy-*.pt"))) < saved + 2 and time.monotonic() < deadline:
             time.sleep(0.005)
         process.kill()
-        told = process.communicate()[1]
+        message = process.communicate()[1]
         assert process.returncode == -signal.SIGKILL
-        assert ("goes on after update" in told) == (kills > 0)
-        assert seen < len(files) < 12
-        seen = len(list(tmp_path.glob(".checkpoints/*/policy-*.pt")))
-    last = run(tmp_path, *more)
-    assert last.wait(300) == 0
-    assert "goes on after update" in last.stderr.read()
-    assert model.read_bytes() == expected
-    assert not list((tmp_path / ".checkpoints").iterdir())
+        assert ("resumes after update" in message) == (kills > 0)
+        assert saved < len(files) < 12
+        saved = len(list(checkpoints.glob("*/policy-*.pt")))
+    process = start()
+    message = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, message
+    assert "resumes after update" in message
+    assert model.read_bytes() == uninterrupted
+    assert not list(checkpoints.iterdir())
 
 
-def test_a_checkpoint_of_other_parameters_inputs_code_or_device_is_never_found(tmp_path, monkeypatch, device):
+def test_a_checkpoint_of_other_parameters_inputs_code_or_device_is_not_loaded(tmp_path, monkeypatch, device):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     data, module = tmp_path / "data.npz", tmp_path / "module.py"
     data.write_bytes(b"one")
     module.write_text("one")
     monkeypatch.setattr("stages.common.checkpoint.code", lambda: [module])
 
-    def found(name="policy", params=(1, 2.5), on=device):
+    def loaded(name="policy", params=(1, 2.5), on=device):
         return Checkpoint(name, params, [data], on).load("state")
 
     Checkpoint("policy", (1, 2.5), [data], device).save("state", {"done": torch.tensor(3)})
-    assert found()["done"] == 3
-    assert found("policy of another cell") is None
-    assert found(params=(1, 2.6)) is None
-    assert found(on=torch.device("meta")) is None
+    assert loaded()["done"] == 3
+    assert loaded("policy of another cell") is None
+    assert loaded(params=(1, 2.6)) is None
+    assert loaded(on=torch.device("meta")) is None
     for path in (data, module):
         path.write_bytes(b"two")
-        assert found() is None
+        assert loaded() is None
         path.write_bytes(b"one")
     monkeypatch.setattr(torch, "__version__", "0.1")
-    assert found() is None
+    assert loaded() is None
 
 
 def test_the_code_of_a_checkpoint_is_what_the_stage_imports():
-    names = {str(path.relative_to(ROOT)) for path in code()}
-    assert {"stages/policy/updates.py", "stages/common/transitions.py", "stages/common/checkpoint.py"} <= names
-    assert all(name.startswith("stages/") for name in names)
+    paths = {str(path.relative_to(ROOT)) for path in code()}
+    assert {"stages/policy/updates.py", "stages/common/transitions.py", "stages/common/checkpoint.py"} <= paths
+    assert all(path.startswith("stages/") for path in paths)
 
 
-def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path, monkeypatch, device):
+def test_a_damaged_checkpoint_ends_the_stage_with_one_line(tmp_path, monkeypatch, device):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     checkpoint = Checkpoint("policy", (), [], device)
     checkpoint.save("state", {"done": torch.zeros(100)})
     path = checkpoint.folder / "state.pt"
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(SystemExit, match=r"state\.pt: a damaged checkpoint, delete its folder: [^\n]+$"):
+    with pytest.raises(SystemExit, match=r"state\.pt: the checkpoint is damaged; delete its folder: [^\n]+$"):
         checkpoint.load("state")
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_compiled_and_captured_updates_are_the_plain_ones(params, episodes, synthetic, device, algorithm, monkeypatch):
-    """The path that CUDA takes, with the losses compiled for the CPU and a stand-in for the graph, which like a graph
-    runs nothing while it captures, and is given nothing when it is replayed.
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_compiled_and_captured_updates_equal_plain_ones(params, episodes, synthetic, device, variant, monkeypatch):
+    """The code path of CUDA, with losses compiled for the CPU and a substitute for the graph.
+
+    Like a graph, the substitute runs nothing while it captures, and its replay takes no arguments. Code without vector
+    instructions and a single hidden layer compile faster.
     """
-    replayed = Counter()
+    replays = Counter()
 
     def capture(function):
         def replay():
-            replayed[function.args] += 1
+            replays[function.args] += 1
             function()
 
         return replay
 
-    settings = settings_of(params, algorithm, steps=CHUNK + 30)
-    plain = train(episodes, synthetic, names(algorithm), settings, 2, 65, device)
+    settings = settings_of(params, variant, hidden=[16], steps=CHUNK + 30, snapshot_every=65)
+    plain = train(episodes, synthetic, names(variant), settings, 2, device)
 
-    def begin(*arguments):
-        updates = trainer_begin(*arguments)
-        for kind in updates.kinds:
-            kind.capture = capture
+    def build_captured(*arguments):
+        updates = build_updates(*arguments)
+        for phase in updates.phases:
+            phase.capture = capture
         return updates
 
-    trainer_begin = trainer.begin
-    monkeypatch.setattr(trainer, "begin", begin)
-    vars(settings).update(compile=algorithm not in ("bc", "bc10"))  # theirs is a part of the others'
-    compiled = train(episodes, synthetic, names(algorithm), settings, 2, 65, device)
-    period = 2 if algorithm in ("td3bc", "rebrac") else 1
-    assert sum(replayed.values()) == CHUNK + 30 - WARM_UP * period
-    assert set(replayed) == {(phase,) for phase in range(period)}
+    monkeypatch.setattr(trainer, "build_updates", build_captured)
+    vars(settings).update(compile=variant not in ("bc", "bc10"))  # their loss is a part of the others'
+    with inductor.patch({"cpp.vec_isa_ok": False}):
+        compiled = train(episodes, synthetic, names(variant), settings, 2, device)
+    period = 2 if variant in ("td3bc", "rebrac") else 1
+    assert sum(replays.values()) == CHUNK + 30 - WARM_UP * period
+    assert set(replays) == {(phase,) for phase in range(period)}
     for name, tensor in plain.items():
         torch.testing.assert_close(compiled[name], tensor, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("losses", "told"),
+    ("losses", "message"),
     [
         ({"critic_loss": [1.0, float("nan")], "q": [1.0, 1.0]}, "seed 1 diverged: critic_loss is not finite"),
         ({"critic_loss": [1.0, 1.0], "q": [7e5, 1.0]}, r"seed 0 diverged: q is larger than 6e\+05, policy.max_q times"),
         ({"critic_loss": [1.0, 1.0], "q": [1.0, float("inf")]}, "seed 1 diverged: q is not finite"),
     ],
 )
-def test_a_diverged_learner_ends_the_stage_with_cell_seed_step_and_losses(losses, told):
+def test_a_diverged_learner_ends_the_stage_with_cell_seed_step_and_losses(losses, message):
     losses = {name: torch.tensor(values) for name, values in losses.items()}
-    with pytest.raises(SystemExit, match=rf"^policy a b c: {told}.* at step 700; losses by seed: {{'critic_loss'"):
-        complain(losses, 6e5, "policy a b c", 700)
-    complain({"critic_loss": torch.tensor([1e9]), "q": torch.tensor([5e5])}, 6e5, "", 1)
+    with pytest.raises(SystemExit, match=rf"^policy a b c: {message}.* at step 700; losses by seed: {{'critic_loss'"):
+        check_divergence(losses, 6e5, "policy a b c", 700)
+    check_divergence({"critic_loss": torch.tensor([1e9]), "q": torch.tensor([5e5])}, 6e5, "", 1)
 
 
-def test_a_learner_that_diverges_while_it_trains_ends_the_stage(params, episodes, device):
-    settings = settings_of(params, "td3bc", learning_rate=10.0, tau=1.0, steps=1000)
+def test_divergence_during_training_ends_the_stage(params, episodes, device):
+    settings = settings_of(params, "td3bc", learning_rate=10.0, tau=1.0, steps=1000, snapshot_every=1000)
     with pytest.raises(SystemExit, match=r"policy hopper-medium real td3bc: seed \d diverged: .* at step 100;"):
-        train(episodes, None, ("hopper-medium", "real", "td3bc"), settings, 2, 1000, device)
+        train(episodes, None, ("hopper-medium", "real", "td3bc"), settings, 2, device)

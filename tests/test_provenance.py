@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.common.cost import digest, place
 from stages.common.files import write_json
-from stages.report.provenance import NOT_SEEN, anchor, lineage, locked, record
+from stages.common.timing import digest, timing_path
+from stages.report.page.provenance import NOT_RECORDED, anchor, lineage, locked, record
 
 RESULT = "results/d/m-a.json"
 
@@ -41,7 +41,7 @@ def stages(tmp_path, monkeypatch):
     below = {"m@d": entry({"data/d/m.npz": "n"}, {"data/d/real.npz": "r"})}
     Path("stages/baselines/m/dvc.lock").write_text(yaml.safe_dump({"stages": below}))
     told = {"output": RESULT, "seconds": 12.3, "machine": "a desk", "revision": "abc", "packages": {"numpy": "2.4"}}
-    write_json(place(digest(RESULT)), told)
+    write_json(timing_path(digest(RESULT)), told)
     return locked()
 
 
@@ -59,20 +59,20 @@ def test_a_record_tells_stages_parameters_code_and_what_was_seen(stages):
     assert (last["revision"], last["seconds"], last["code"]) == ("abc", "12", [("stages/evaluate", "e.dir")])
     assert last["outputs"] == [(RESULT, digest(RESULT))]
     assert policy["parameters"] == [("td3bc.tau", "0.1")]
-    assert (first["revision"], first["seconds"]) == (NOT_SEEN, NOT_SEEN)
+    assert (first["revision"], first["seconds"]) == (NOT_RECORDED, NOT_RECORDED)
     assert found["ran_on"] == ["a desk · numpy 2.4"]
 
 
-def test_a_file_that_the_lock_does_not_record_is_told(stages):
+def test_a_file_that_the_lock_does_not_record_is_reported(stages):
     Path(RESULT).write_text('{"edited": true}')
     assert record("k", "t", RESULT, stages, [])["notes"] == [
-        f"{RESULT} is not the file that dvc.lock records; dvc repro would make it anew."
+        f"{RESULT} differs from the file in dvc.lock; dvc repro would make it again."
     ]
     Path(RESULT).unlink()
-    assert "is not here any more" in record("k", "t", RESULT, stages, [])["notes"][0]
+    assert "no longer exists" in record("k", "t", RESULT, stages, [])["notes"][0]
     (unknown,) = record("k", "t", "results/d/x.json", stages, [])["notes"]
-    assert unknown == "No lock file knows results/d/x.json: it was not made by DVC."
-    assert record("k", "t", "results/d/x.json", stages, [])["ran_on"] == [NOT_SEEN]
+    assert unknown == "No lock file lists results/d/x.json: DVC did not make it."
+    assert record("k", "t", "results/d/x.json", stages, [])["ran_on"] == [NOT_RECORDED]
 
 
 def test_anchors_of_any_name():

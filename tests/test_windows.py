@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.diffusion.windows import Windows, return_to_go, steps_left
+from stages.world_model.windows import Windows, return_to_go, steps_left
 
 
 def test_return_to_go_is_the_discounted_sum_of_the_rest_of_the_trajectory(episodes):
@@ -55,6 +55,6 @@ def test_returns_are_over_the_task_s_scale(episodes, device):
 
 def test_a_horizon_beyond_every_episode_is_refused_by_name(episodes, device):
     with pytest.raises(
-        SystemExit, match=r"params.yaml: horizon = 13: beyond the longest episode of the data, 12 steps"
+        SystemExit, match=r"params.yaml: horizon = 13 exceeds the longest episode of the data, 12 steps"
     ):
         Windows(episodes, 13, 0.99, 1.0, False, device)

@@ -10,14 +10,14 @@ import torch
 
 from stages.common.capture import WARM_UP, Captured
 from stages.common.checkpoint import Checkpoint
-from stages.common.rng import torch_stream
-from stages.common.tasks import Task
+from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions
 from stages.diffusion import training as training_module
-from stages.diffusion.train import train
-from stages.diffusion.training import Draws, Training, learning_rate, windows_loss
-from stages.diffusion.windows import Windows
-from stages.diffusion.world_model import WorldModel
+from stages.diffusion.training import Training, UpdateNoise, learning_rate
+from stages.tasks.tasks import Task
+from stages.world_model.model import WorldModel
+from stages.world_model.train import train, windows_loss
+from stages.world_model.windows import Windows
 from tests.conftest import killed_and_resumed
 
 HOPPER = Task({"id": "Hopper-v4"}, 1000, 400.0, None)
@@ -54,7 +54,7 @@ def test_a_network_that_knows_the_answer_has_no_loss(params, episodes, device, t
     truth = model.normalizer(model.relative(steps, windows.states[starts]))
     model.process.denoise = lambda network, x, sigma, condition: truth
     given = windows.states[starts], windows.actions[starts], windows.returns[starts]
-    made = model.imagine(*given, params.sampler, torch.Generator().manual_seed(0))
+    made = model.sample(*given, params.sampler, torch.Generator().manual_seed(0))
     torch.testing.assert_close(made.states, steps[..., 1:], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(made.rewards, steps[..., 0], rtol=1e-4, atol=1e-4)
 
@@ -62,7 +62,7 @@ def test_a_network_that_knows_the_answer_has_no_loss(params, episodes, device, t
 def test_the_average_is_of_the_weights_after_each_update(params, episodes, device):
     changed = small(params, ema=0.9, ema_every=2, schedule="constant")
     model, windows = begin(changed, episodes, device)
-    draws = Draws(torch.arange(len(episodes)), 32, (params.horizon, model.step))
+    draws = UpdateNoise(torch.arange(len(episodes)), 32, (params.horizon, model.step))
     loss = partial(windows_loss, model, windows, hidden=0.25)
     training = Training(model.network, loss, draws, changed.diffusion, torch_stream("test"))
     expected = training.weights[0].detach().clone()
@@ -147,18 +147,18 @@ def test_a_terminal_channel_learns_where_tasks_end(params, episodes, device):
     assert model.sizes["terminal"]
     sampler = params.sampler.model_copy(update={"steps": 10, "guidance": 1.0})
     given = torch.from_numpy(data.observations), torch.from_numpy(data.actions), torch.from_numpy(states[:, 0])
-    made = model.imagine(*given, sampler, torch.Generator().manual_seed(0))
+    made = model.sample(*given, sampler, torch.Generator().manual_seed(0))
     says = made.terminals[:, 0].numpy()
     assert 0.5 * ended.mean() < says.mean() < 2 * ended.mean()
     assert (says == ended).mean() > 0.95
     without, _ = train(episodes, "hopper-medium", HOPPER, 0, small(params, steps=10), device)
     few = torch.zeros(2, 3), torch.zeros(2, 2), torch.zeros(2)
-    assert without.imagine(*few, sampler, torch.Generator()).terminals is None
+    assert without.sample(*few, sampler, torch.Generator()).terminals is None
 
 
 def test_hidden_returns_do_not_reach_the_loss(params, episodes, device):
     model, windows = begin(params, episodes, device)
-    draws = Draws(torch.arange(len(episodes)), 16, (params.horizon, model.step))
+    draws = UpdateNoise(torch.arange(len(episodes)), 16, (params.horizon, model.step))
     draws(torch_stream("draws"))
     hidden = windows_loss(model, windows, draws, 1.0)
     windows.returns += 1

@@ -1,15 +1,20 @@
-"""Behaviour cloning: a deterministic actor that copies the data's actions; the floor."""
+"""Behaviour cloning: a deterministic actor imitates the actions of the data. The weakest baseline."""
 
 import torch
 
+from stages.common.settings import Section
 from stages.policy.networks import Actor
 from stages.policy.optimizer import adam, descend
 
 
-class Learner:
-    """Squared error to the action of the data.
+class Settings(Section):
+    """The section `bc` of params.yaml has no settings of its own; it only overrides those of `policy`."""
 
-    Differs from CORL's BC in nothing but that the loss is summed over learners.
+
+class Learner:
+    """Minimises the squared error between the policy's action and that of the data.
+
+    Differs from CORL's BC only in summing the loss over learners.
     """
 
     period, compiled, next_actions = 1, ("actor_loss",), False
@@ -19,7 +24,7 @@ class Learner:
         self.optimizer = adam(self.actor.parameters(), settings.learning_rate)
 
     def actor_loss(self, batch) -> torch.Tensor:
-        """(π(s) - a)², the mean over action dimensions too: (learners,)."""
+        """(π(s) - a)², averaged over batch and action dimensions: (learners,)."""
         return (self.actor(batch.states) - batch.actions).square().mean((1, 2))
 
     def update(self, batch, normals, phase: int) -> dict[str, torch.Tensor]:

@@ -1,17 +1,27 @@
-"""10 %-BC: behaviour cloning of the episodes with the largest returns, a tenth of them by default."""
+"""10 %-BC: behaviour cloning of the episodes with the largest returns, by default the best tenth."""
+
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 
+from stages.common.settings import Fraction, Section
 from stages.common.transitions import Transitions
 from stages.policy.networks import Actor
 from stages.policy.optimizer import adam, descend
 
 
-def select(real: Transitions, settings) -> Transitions:
-    """The rows of the best `fraction` of the episodes by undiscounted return, at least one.
+class Settings(Section):
+    """The settings that the section `bc10` of params.yaml adds to those of `policy`."""
 
-    Synthetic transitions have no episodes; where a method adds them, all of them stay.
+    fraction: Annotated[Fraction, Field(gt=0)]
+
+
+def select(real: Transitions, settings) -> Transitions:
+    """The rows of the best `fraction` of the episodes by undiscounted return, at least one episode.
+
+    Synthetic transitions have no episodes; if a method adds them, all of them are used.
     """
     returns = real.returns()
     best = np.argsort(-returns, kind="stable")[: max(1, int(settings.fraction * len(returns)))]
@@ -19,9 +29,11 @@ def select(real: Transitions, settings) -> Transitions:
 
 
 class Learner:
-    """Squared error to the action of the data, as in `bc.py`.
+    """Minimises the squared error between the policy's action and that of the data, as `bc.py` does.
 
-    Differs from CORL's 10 %-BC in what normalises states: all real data, as for every algorithm, not the best alone.
+    Differs from CORL's 10 %-BC in the normalisation of states, which uses the mean and standard deviation of all real
+    data, as for every algorithm, not those of the best episodes. The class repeats `bc.py`'s because the pipeline
+    tracks one file for each algorithm.
     """
 
     period, compiled, next_actions = 1, ("actor_loss",), False
@@ -31,7 +43,7 @@ class Learner:
         self.optimizer = adam(self.actor.parameters(), settings.learning_rate)
 
     def actor_loss(self, batch) -> torch.Tensor:
-        """(π(s) - a)², the mean over action dimensions too: (learners,)."""
+        """(π(s) - a)², averaged over batch and action dimensions: (learners,)."""
         return (self.actor(batch.states) - batch.actions).square().mean((1, 2))
 
     def update(self, batch, normals, phase: int) -> dict[str, torch.Tensor]:

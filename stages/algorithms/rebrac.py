@@ -1,32 +1,50 @@
-"""ReBRAC (Tarasov et al. 2023, arXiv 2305.09836): TD3+BC with a penalty in the critic's target too, deeper networks,
-layer-normalised critics and larger batches.
+"""ReBRAC (Tarasov et al. 2023, arXiv 2305.09836): TD3+BC with a penalty in the critic's target as well.
+
+It also has deeper networks, layer normalisation in the critics and larger batches.
 """
 
 from copy import deepcopy
 
 import torch
 
+from stages.common.settings import Fraction, NonNegative, Positive, Rate, Section
 from stages.policy.networks import Actor, Mlp, TwinCritic, frozen, track
 from stages.policy.optimizer import adam, descend
 
 
+class Settings(Section):
+    """The settings that the section `rebrac` of params.yaml adds to those of `policy`."""
+
+    critic_learning_rate: Rate
+    actor_bc: NonNegative
+    critic_bc: NonNegative
+    policy_noise: NonNegative
+    noise_clip: NonNegative
+    policy_delay: Positive
+    tau: Fraction
+
+
 @torch.no_grad()
-def started(body: Mlp, last: float) -> Mlp:
-    """With hidden biases at 0.1 and the last layer uniform within ±`last`, as EDAC's and ReBRAC's code starts."""
+def initialise(body: Mlp, last: float):
+    """Sets hidden biases to 0.1 and makes the last layer uniform within ±`last`, as in EDAC's and ReBRAC's code."""
     for layer in body.layers[:-1]:
         layer.bias.fill_(0.1)
     for part in (body.layers[-1].weight, body.layers[-1].bias):
-        part.mul_(last * body.layers[-1].weight.shape[1] ** 0.5)  # it was uniform within ±1/√in
-    return body
+        part.mul_(last * body.layers[-1].weight.shape[1] ** 0.5)  # before, uniform within ±1/√in
 
 
 class Learner:
-    """All learners' actors, critics and targets. Settings are the `rebrac` section; its authors' are the defaults and
-    exceptions.
+    """Actors, twin critics and target networks of all learners. Defaults and exceptions are the authors' settings.
 
-    Differs from the authors' code in one thing: where the data do not tell the next action (the last step before a time
-    limit, synthetic data out of sequence), the target has no penalty; they leave such steps out. Discounts come with
-    the transitions: the 0.999 that they use on AntMaze is `discount`, for all algorithms.
+    Differs from the authors' code in the steps before a time limit. If time runs out at step T of an episode, their
+    `qlearning_dataset` drops step T, and uses its action as the next action of step T - 1. Here the target of the last
+    step in the data has no penalty, because the data do not hold its next action: that is step T - 1 of D4RL's files,
+    which are read without step T, and step T of local and Minari data, which hold its next state. Synthetic transitions
+    have a penalty only if the next row continues them. At a terminal the next action does not matter, since the
+    discount is 0.
+
+    Each transition brings its own discount. The authors' 0.999 on AntMaze is the root key `discount`, which all
+    algorithms share.
     """
 
     compiled, next_actions = ("target", "critic_loss", "actor_loss"), True
@@ -35,8 +53,8 @@ class Learner:
         self.settings, self.period = settings, settings.policy_delay
         self.actor = Actor(state, action, settings.hidden, streams).to(device)
         self.critic = TwinCritic(state, action, settings.hidden, streams, norm=True).to(device)
-        started(self.actor.body, 1e-3)
-        started(self.critic.body, 3e-3)
+        initialise(self.actor.body, 1e-3)
+        initialise(self.critic.body, 3e-3)
         self.target_actor = frozen(deepcopy(self.actor))
         self.target_critic = frozen(deepcopy(self.critic))
         self.actor_optimizer = adam(self.actor.parameters(), settings.learning_rate)
@@ -52,7 +70,7 @@ class Learner:
         return batch.rewards + batch.discounts * (q - self.settings.critic_bc * penalty)
 
     def critic_loss(self, batch, target) -> torch.Tensor:
-        """Both critics' mean squared errors, added: (learners,)."""
+        """Sum of both critics' mean squared errors: (learners,)."""
         return (self.critic(batch.states_and_actions) - target).square().mean(-1).sum(0)
 
     def actor_loss(self, batch) -> torch.Tensor:
@@ -70,7 +88,7 @@ class Learner:
         losses = {"critic_loss": critic_loss.detach(), "q": target.abs().mean(-1)}
         if phase == 0:
             actor_loss = self.actor_loss(batch)
-            track(self.target_actor, self.actor, self.settings.tau)  # the actor of before its update, as in their code
+            track(self.target_actor, self.actor, self.settings.tau)  # before the update, as in their code
             descend(self.actor_optimizer, actor_loss)
             track(self.target_critic, self.critic, self.settings.tau)
             losses["actor_loss"] = actor_loss.detach()

@@ -4,14 +4,25 @@ from copy import deepcopy
 
 import torch
 
+from stages.common.settings import Fraction, NonNegative, Positive, Rate, Section
 from stages.policy.networks import Actor, TwinCritic, frozen, track
 from stages.policy.optimizer import adam, descend
 
 
-class Learner:
-    """All learners' actors, critics and targets. Settings are the `td3bc` section; CORL's are its defaults.
+class Settings(Section):
+    """The settings that the section `td3bc` of params.yaml adds to those of `policy`."""
 
-    Differs from the paper in nothing; discounts come with the transitions instead of a constant γ.
+    alpha: Rate
+    policy_noise: NonNegative
+    noise_clip: NonNegative
+    policy_delay: Positive
+    tau: Fraction
+
+
+class Learner:
+    """Actors, twin critics and target networks of all learners. The section's defaults are CORL's.
+
+    Follows the paper, except that each transition brings its own discount instead of a constant γ.
     """
 
     compiled, next_actions = ("target", "critic_loss", "actor_loss"), False
@@ -34,7 +45,7 @@ class Learner:
         return batch.rewards + batch.discounts * q
 
     def critic_loss(self, batch, target) -> torch.Tensor:
-        """Both critics' mean squared errors, added: (learners,)."""
+        """Sum of both critics' mean squared errors: (learners,)."""
         return (self.critic(batch.states_and_actions) - target).square().mean(-1).sum(0)
 
     def actor_loss(self, batch) -> torch.Tensor:

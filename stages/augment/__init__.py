@@ -1,1 +1,1 @@
-"""Room 4: DAWM's training set. Imagined windows and inferred actions in, `data/<dataset>/dawm.npz` out."""
+"""Generates DAWM's training set, `data/<dataset>/dawm.npz`: windows of the world model with inferred actions."""

@@ -1,33 +1,43 @@
-"""Makes DAWM's training set for one data set: writes data/D/dawm.npz and results/D/augment.json."""
+"""Generates DAWM's training set: `python -m stages.augment --dataset D`.
 
-import argparse
+Writes data/D/dawm.npz and results/D/augment.json.
+"""
 
 import numpy as np
 
-from stages.augment.generate import generate, imagining, target
-from stages.augment.joined import joined, total
-from stages.common.cost import made, parameters, timed
+from stages.augment.imagine import target_return, window_sampler
 from stages.common.files import write_json
-from stages.common.params import load
 from stages.common.progress import progress
-from stages.common.rng import torch_stream
-from stages.common.tasks import Task
-from stages.common.torch_setup import setup
+from stages.common.settings import Budget, root
+from stages.common.stage import begin
+from stages.common.timing import timed
+from stages.common.torch_setup import setup, torch_stream
 from stages.common.transitions import Transitions
-from stages.diffusion import world_model
 from stages.diffusion.samplers import evaluations
+from stages.diffusion.settings import Sampler
 from stages.idm import model as idm
+from stages.synthetic_data.cost import cost_record, parameter_count
+from stages.synthetic_data.generate import generate
+from stages.synthetic_data.join import joined, total
+from stages.synthetic_data.settings import Augment
+from stages.synthetic_data.terminals import rule_of
+from stages.tasks.tasks import Task
+from stages.world_model import model as world_model
 
-READS = ("discount", "target_return", "real_fraction", "device", "threads", "budget", "sampler", "augment")
+READS = root("discount", "target_return", "real_fraction", "terminals", "device", "threads") | {
+    "budget": Budget,
+    "sampler": Sampler,
+    "augment": Augment,
+}
 
 
 def statistics(data: Transitions) -> dict:
-    """The same figures for real and for synthetic transitions."""
+    """Summary statistics of a set of transitions, real or synthetic."""
     return {
         "transitions": len(data),
         "reward_mean": data.rewards.mean(),
         "reward_std": data.rewards.std(),
-        "terminal_rate": (data.discounts == 0).mean(),
+        "terminal_rate": data.terminal().mean(),
         "action_std": data.actions.std(0),
         "saturated_actions": (np.abs(data.actions) > 0.999).mean(),
         "observation_mean": data.observations.mean(0),
@@ -36,11 +46,8 @@ def statistics(data: Transitions) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    dataset = parser.parse_args().dataset
-    params = load(*READS)
-    device = setup(params.device, params.threads)
+    given, params = begin(__doc__, READS, "dataset")
+    dataset, device = given.dataset, setup(params.device, params.threads)
     with timed(f"data/{dataset}/dawm.npz"):
         data, task = Transitions.load(f"data/{dataset}/real.npz"), Task.load(dataset)
         trained = [f"models/{dataset}/{name}.safetensors" for name in ("diffusion", "idm")]
@@ -48,19 +55,19 @@ def main():
         parts, counts = [], []
         for k in progress(range(len(models)), f"augment {dataset}", unit="generator"):
             stream = torch_stream("augment", dataset, k, device=device)
-            imagine = imagining(data, task, models[k], inverses[k], params, stream)
-            part, count = generate(data, imagine, params, f"augment {dataset} generator {k}", stream)
+            sample_windows = window_sampler(data, task, models[k], inverses[k], params, stream)
+            part, count = generate(data, sample_windows, params, f"augment {dataset} generator {k}", stream)
             parts.append(part)
             counts.append(count)
-        seen, horizon = total(counts), models[0].sizes["horizon"]
-        passes = seen["windows"] * (evaluations(params.sampler) + horizon - 1) / seen["kept"]
-        size = parameters(models[0].network, inverses[0])
-        synthetic = joined(parts, params.real_fraction, made(trained, size, passes, seen))
+        summed, horizon = total(counts), models[0].sizes["horizon"]
+        passes = summed["windows"] * (evaluations(params.sampler) + horizon - 1) / summed["kept"]
+        cost = cost_record(trained, parameter_count(models[0].network, inverses[0]), passes, summed)
+        synthetic = joined(parts, params.real_fraction, cost)
         synthetic.save(f"data/{dataset}/dawm.npz")
         figures = {
             **{f"generator {k}": count for k, count in enumerate(counts)},
-            "terminals": "the environment's rule" if task.healthy else "the model's channel",
-            "return_asked": target(data, params.target_return, params.discount, task),
+            "terminals": "the environment's rule" if rule_of(task, params.terminals) else "the model's channel",
+            "return_asked": target_return(data, params.target_return, params.discount, task),
             "real": statistics(data),
             "synthetic": statistics(synthetic),
         }

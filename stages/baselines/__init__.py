@@ -1,3 +1,1 @@
-"""The shelf of baselines, rows of the results table beside DAWM: a folder each, with its own dvc.yaml, found by its
-name.
-"""
+"""The baselines: methods compared with DAWM, each a folder with its own dvc.yaml, named after its method."""

@@ -1,4 +1,4 @@
-"""The hall that every room shares: parameters, tasks, the transition record, random streams, files, progress.
+"""What every stage shares: parameters, the transition record, random streams, files, checkpoints, progress.
 
-Read `transitions.py` first: it is the contract between rooms. A change here re-runs everything, so it stays small.
+Read `transitions.py` first: it is the contract between stages. A change here re-runs everything, so it stays small.
 """

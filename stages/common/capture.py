@@ -1,12 +1,12 @@
-"""CUDA graphs: what a function launches is recorded once, and then launched again in one call."""
+"""CUDA graphs: the kernels that a function launches are recorded once and then replayed in one call."""
 
 import torch
 
-WARM_UP = 3  # times that a function runs before it is captured
+WARM_UP = 3  # ordinary calls before the capture
 
 
 def graph(function):
-    """A CUDA graph of what the function launches; calling it launches the same again. Nothing runs yet."""
+    """Captures the kernels that the function launches; returns a function that replays them. Nothing runs yet."""
     captured = torch.cuda.CUDAGraph()
     with torch.cuda.graph(captured):
         function()
@@ -14,13 +14,13 @@ def graph(function):
 
 
 class Captured:
-    """A function without arguments that is captured after a few ordinary calls.
+    """A function without arguments that is captured as a graph after a few ordinary calls.
 
-    It must read what changes from tensors that stay where they are, and draw no random numbers: a graph would replay
-    its own for ever.
+    It must read changing values from fixed tensors and draw no random numbers, since a graph would replay the same
+    numbers for ever.
 
     Arguments:
-        capture: of such a function, returns another that does the same; None captures nothing.
+        capture: takes the function and returns one that replays it; None: never capture.
     """
 
     def __init__(self, function, capture=None):

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, with the same bytes for the same content."""
+"""Atomic files, with the same bytes for the same content."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import numpy as np
 
 @contextmanager
 def atomic(path: Path | str):
-    """A path to write to; it takes the place of `path` only when the block ends without an error."""
+    """Yields a temporary path that replaces `path` if the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -23,18 +23,32 @@ def atomic(path: Path | str):
         temporary.unlink(missing_ok=True)
 
 
+def read_json(path: Path | str, what: str):
+    """The content of a results file.
+
+    Raises:
+        SystemExit: if the file is missing or is not JSON; `what` says what it should hold.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SystemExit(f"{what}: {path} is missing; run: dvc repro") from None
+    except ValueError as error:
+        raise SystemExit(f"{what}: {path} is not JSON ({error}); delete it and run: dvc repro") from None
+
+
 def write_text(path: Path | str, text: str):
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path | str, content, digits: int | None = None):
-    """JSON with a line break at its end; floats rounded to `digits` significant digits where given."""
+    """Writes JSON; floats are rounded to `digits` significant digits if given."""
     write_text(path, json.dumps(_plain(content, digits), indent=1, allow_nan=False) + "\n")
 
 
 def write_arrays(path: Path | str, arrays: dict[str, np.ndarray]):
-    """An uncompressed .npz; byte-identical for equal arrays."""
+    """Writes an uncompressed .npz, byte-identical for equal arrays."""
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 

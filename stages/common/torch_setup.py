@@ -1,17 +1,19 @@
-"""The one place where torch's device, threads and precision are set."""
+"""Sets torch's device, threads, precision and random streams."""
 
 import warnings
 
 import torch
 
+from stages.common.rng import seed_of
+
 
 def setup(device: str, threads: int) -> torch.device:
-    """The device that params.yaml asks for; `auto` is CUDA where there is one.
+    """Sets torch up and returns the device; `auto` is CUDA if available.
 
     `threads` is fixed in params.yaml, not taken from the machine, since sums differ in their last bits with it.
 
     Raises:
-        SystemExit: where CUDA is asked for and there is none.
+        SystemExit: if CUDA is asked for and not available.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -21,3 +23,8 @@ def setup(device: str, threads: int) -> torch.device:
     warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")  # not captured yet
     torch.set_float32_matmul_precision("high")  # TF32 on CUDA; nothing on a CPU
     return torch.device(device)
+
+
+def torch_stream(*names: object, device: torch.device | str = "cpu") -> torch.Generator:
+    """torch's random stream of that name, on the device."""
+    return torch.Generator(device).manual_seed(seed_of(*names))

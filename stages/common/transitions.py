@@ -1,23 +1,22 @@
-"""The one record that rooms exchange: one-step transitions, real or synthetic, as an .npz file."""
+"""The record that stages exchange: transitions, real or synthetic, as an .npz file."""
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from scipy.signal import lfilter
 
 from stages.common.files import write_arrays
 
-SHARED = {"real_fraction", "made"}  # fields that are about all rows
+WHOLE = {"real_fraction", "cost"}  # fields of the whole record, not of each row
 
 
 @dataclass(frozen=True)
 class Transitions:
-    """N transitions with S observation and A action dimensions; float32 unless said.
+    """N transitions with S observation and A action dimensions; float32 unless stated.
 
-    The TD target is `rewards + discounts · Q(next_observations)`, whatever made the transition: γ for one step, γⁿ for
-    n steps, 0 where the task ended. A time limit ends the episode, not the task: there the discount stays.
+    The TD target is `rewards + discounts · Q(next_observations)`, however the transition came about: γ for one
+    step, γⁿ for n steps, 0 where the task ended. A time limit ends the episode, not the task: there the discount stays.
 
     Attributes:
         observations: (N, S).
@@ -28,11 +27,13 @@ class Transitions:
         episode: (N,) int32, real data only: the index of the episode; rows of one episode are consecutive and in order.
         timeouts: (N,) bool, real data only: the episode ended here without the task ending.
         generator: (N,) int8, synthetic data only: which independently trained generator made the row, in rising order.
-        step: (N,) int16, imagined windows only: the place of the row in its window, from 0.
-        lambda_return: (N,), transitions of many steps only: the λ of the return whose numbers of steps were drawn; an
-            algorithm learns from the rows of its own λ.
-        real_fraction: (), synthetic data only: the share of each training batch that is to be real.
-        made: () str, synthetic data only: JSON of what it took, see `cost.made`.
+        step: (N,) int16, imagined windows only: the row's position in its window, from 0.
+        lambda_return: (N,), transitions of many steps only: the λ for which the number of steps was drawn; an algorithm
+            learns from the rows made for its own λ.
+        real_fraction: (), synthetic data only: the real share of each training batch.
+        discount_sum: (N,), transitions of many steps only: Σ γʰ over the steps taken, which is what a constant added
+            to every reward adds to their sum; 1 for one step.
+        cost: () str, synthetic data only: JSON, see `stages/synthetic_data/cost.py`.
     """
 
     observations: np.ndarray
@@ -45,13 +46,14 @@ class Transitions:
     generator: np.ndarray | None = None
     step: np.ndarray | None = None
     lambda_return: np.ndarray | None = None
+    discount_sum: np.ndarray | None = None
     real_fraction: np.ndarray | None = None
-    made: np.ndarray | None = None
+    cost: np.ndarray | None = None
 
     def __post_init__(self):
         count = len(self.observations)
         for name, array in self.arrays().items():
-            if name not in SHARED and len(array) != count:
+            if name not in WHOLE and len(array) != count:
                 raise ValueError(f"{name} has {len(array)} rows, observations has {count}")
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"{name} has values that are not finite")
@@ -66,7 +68,7 @@ class Transitions:
 
     @classmethod
     def of_steps(cls, parts: list) -> "Transitions":
-        """Recorded steps in parts of (observations, actions, rewards, next_observations, discounts, timeouts).
+        """Joins recorded steps, parts of (observations, actions, rewards, next_observations, discounts, timeouts).
 
         An episode ends where the discount is 0 or at a timeout.
         """
@@ -86,8 +88,8 @@ class Transitions:
         return len(self.observations)
 
     def rows(self, which: np.ndarray) -> "Transitions":
-        """The rows that `which`, (N,) bool, picks."""
-        return replace(self, **{name: array[which] for name, array in self.arrays().items() if name not in SHARED})
+        """The rows where `which`, (N,) bool, is true."""
+        return replace(self, **{name: array[which] for name, array in self.arrays().items() if name not in WHOLE})
 
     def lengths(self) -> np.ndarray:
         """(episodes,) steps of each episode, real data only."""
@@ -97,18 +99,22 @@ class Transitions:
         """(episodes,) undiscounted return of each episode, real data only."""
         return np.bincount(self.episode, weights=self.rewards)
 
+    def terminal(self) -> np.ndarray:
+        """(N,) bool: the task ended with that transition."""
+        return self.discounts == 0
+
     def held_out(self, share: float, rng: np.random.Generator) -> np.ndarray:
-        """(N,) bool: the rows of a random `share` of the episodes, at least one where the share is above 0."""
+        """(N,) bool: the rows of a random `share` of the episodes, at least one if the share is above 0."""
         episodes = np.unique(self.episode)
         count = min(int(np.ceil(share * len(episodes))), len(episodes) - 1)
         return np.isin(self.episode, rng.choice(episodes, count, replace=False))
 
     def largest_return(self, discount: float) -> float:
-        """The largest return-to-go by its size, real data only; 1 where all are 0: a scale where no paper names one."""
+        """The largest absolute return-to-go, real data only, or 1 if all are 0: the scale if no paper gives one."""
         return float(np.abs(return_to_go(self.rewards, self.episode, discount)).max()) or 1.0
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The fields that are present."""
+        """The fields that are not None."""
         present = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: array for name, array in present.items() if array is not None}
 
@@ -117,10 +123,10 @@ class Transitions:
 
     @classmethod
     def load(cls, path: Path | str) -> "Transitions":
-        """The record in `path`.
+        """Reads the record in `path`.
 
         Raises:
-            SystemExit: where the file is missing or is no such record, naming it.
+            SystemExit: if the file is missing or is no such record, naming it.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -132,8 +138,11 @@ class Transitions:
 def return_to_go(rewards: np.ndarray, episode: np.ndarray, discount: float) -> np.ndarray:
     """(N,) float64: Σₖ γᵏ r of the rest of the trajectory, from each transition to the end of its episode.
 
-    Not of the window alone: DWM's Algorithm 17 prints that, but its target returns only make sense for the whole.
+    The return of the rest of the trajectory, not of the window as DWM's Algorithm 17 prints: its target returns only
+    make sense for the former.
     """
+    from scipy.signal import lfilter  # takes longer to import than all that stages without it need
+
     starts = np.flatnonzero(np.diff(episode, prepend=episode[0] - 1))
     parts = np.split(rewards.astype(np.float64), starts[1:])
     return np.concatenate([lfilter([1.0], [1.0, -discount], part[::-1])[::-1] for part in parts])

@@ -1,1 +1,1 @@
-"""Room 1: recorded data. Out comes `data/<dataset>/real.npz`. Read `local.py` first; one file for each source."""
+"""Recorded data: writes `data/<dataset>/real.npz`. Read `local.py` first; there is one file for each source."""

@@ -1,34 +1,33 @@
-"""Collects or reads one data set: `python -m stages.data --dataset D` → data/D/real.npz, data/D/task.json and
+"""Collects or reads a data set: `python -m stages.data --dataset D` → data/D/real.npz, data/D/task.json and
 results/D/data.json.
 """
 
-import argparse
-
 import numpy as np
 
-from stages.common.cost import timed
-from stages.common.environments import name_of
 from stages.common.files import write_json
-from stages.common.params import load
-from stages.common.simulator import make
-from stages.common.tasks import Task, gym_mujoco, parse
+from stages.common.settings import root
+from stages.common.stage import begin
+from stages.common.timing import timed
 from stages.common.transitions import Transitions
-from stages.data import d4rl, local, minari
+from stages.data.settings import D4rl, Local
+from stages.tasks.environments import name_of
+from stages.tasks.simulator import make
+from stages.tasks.tasks import Task, gym_mujoco, parse
 
-READS = ("source", "discount", "threads", "local", "d4rl")
+READS = root("source", "discount", "threads") | {"local": Local, "d4rl": D4rl}
 
 
 def whole_episodes(data: Transitions, limit: int, source: str) -> np.ndarray:
-    """(episodes,) bool: those that ended by themselves or by the time limit, and not where the data were cut."""
+    """(episodes,) bool: episodes that ended by a terminal or the time limit, not because the data end there."""
     ends = np.flatnonzero(np.append(np.diff(data.episode) != 0, True))
     terminal = data.discounts[ends] == 0
-    if source == "local":  # parts end anywhere
+    if source == "local":  # collected in parts, whose last episodes are truncated
         return terminal | (data.lengths() >= limit)
     return terminal | (np.arange(len(ends)) < len(ends) - 1)
 
 
 def summary(data: Transitions, task: Task, source: str) -> dict:
-    """What the report says of the data; returns and lengths are of whole episodes, or of all where none is whole."""
+    """Facts for the report; returns and lengths are of whole episodes, or of all if none is whole."""
     lengths, returns = data.lengths(), data.returns()
     whole = whole_episodes(data, task.episode_limit, source)
     whole = whole if whole.any() else np.ones_like(whole)
@@ -49,40 +48,51 @@ def summary(data: Transitions, task: Task, source: str) -> dict:
 
 
 def check_environment(data: Transitions, task: Task, dataset: str):
-    """Ends the stage where policies of these data could not be evaluated, before anything is trained on them."""
+    """Ends the stage if policies for these data could not be evaluated, before any are trained."""
     env = make(task.environment)
-    found = data.observations.shape[1:], data.actions.shape[1:]
-    wanted = env.observation_space.shape, env.action_space.shape
+    shapes = data.observations.shape[1:], data.actions.shape[1:]
+    expected = env.observation_space.shape, env.action_space.shape
     env.close()
-    if found != wanted:
+    if shapes != expected:
         raise SystemExit(
-            f"{dataset}: observations and actions have shapes {found},"
-            f" those of {name_of(task.environment)} have {wanted}"
+            f"{dataset}: observations and actions have shapes {shapes},"
+            f" those of {name_of(task.environment)} have {expected}"
         )
 
 
+def check_episodes(data: Transitions, dataset: str):
+    """Ends the stage if no episode could be held out for validation."""
+    if len(data.lengths()) < 2:
+        raise SystemExit(f"{dataset}: has a single episode; at least two are needed, since models are validated on one")
+
+
 def write(dataset: str, params):
+    """Collects or reads the data set and writes its three files. A source's libraries are loaded only if it is used."""
     facts = {}
     if params.source == "local":
+        from stages.data import local
+
         data = local.collect(dataset, params.local.transitions, params.discount, params.threads)
         task = gym_mujoco(parse(dataset)[0])
     elif params.source == "d4rl":
+        from stages.data import d4rl
+
         data, task, facts = d4rl.read(dataset, params.d4rl.directory, params.discount)
     else:
+        from stages.data import minari
+
         data, task, facts = minari.read(dataset, params.discount)
     check_environment(data, task, dataset)
+    check_episodes(data, dataset)
     data.save(f"data/{dataset}/real.npz")
     task.save(dataset)
     write_json(f"results/{dataset}/data.json", {**summary(data, task, params.source), **facts}, digits=6)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    dataset = parser.parse_args().dataset
-    params = load(*READS)
-    with timed(f"data/{dataset}/real.npz"):
-        write(dataset, params)
+    given, params = begin(__doc__, READS, "dataset")
+    with timed(f"data/{given.dataset}/real.npz"):
+        write(given.dataset, params)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""D4RL's own HDF5 files, downloaded or put into a folder by hand, and read by D4RL's rules; without d4rl itself."""
+"""D4RL's HDF5 files, downloaded or put into a folder by hand, read by D4RL's rules without the d4rl package."""
 
 from pathlib import Path
 
 import numpy as np
 
-from stages.common.environments import ENVIRONMENTS
 from stages.common.files import write_text
-from stages.common.tasks import EPISODE_LIMIT, RETURN_SCALES, Task, d4rl_files
 from stages.common.transitions import Transitions
 from stages.data.download import download, sha256_of
 from stages.data.hdf5 import Refused, columns, isolated
+from stages.tasks.environments import ENVIRONMENTS
+from stages.tasks.tasks import EPISODE_LIMIT, RETURN_SCALES, Task, d4rl_files
 
-MIRRORS = (  # in the order in which they are tried
+MIRRORS = (  # in the order tried
     "https://rail.eecs.berkeley.edu/datasets/offline_rl/{path}",
     "https://huggingface.co/datasets/imone/D4RL/resolve/main/{name}",
 )
@@ -19,10 +19,10 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 def episodes(terminals: np.ndarray, timeouts: np.ndarray | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) index of each row's episode, and (N,) bool: the episode was cut there by time.
+    """(N,) index of each row's episode, and (N,) bool: the time limit ended the episode there.
 
-    Files without timeouts count steps, as D4RL does; differs from it in that the first step after a terminal counts as
-    the first, where D4RL's `qlearning_dataset` takes it for the second.
+    For files without timeouts, steps are counted as D4RL does, except that the first step after a terminal counts as
+    the first; D4RL's `qlearning_dataset` counts it as the second.
     """
     first = np.append(True, terminals[:-1])
     if timeouts is None:
@@ -33,10 +33,10 @@ def episodes(terminals: np.ndarray, timeouts: np.ndarray | None, limit: int) -> 
 
 
 def transitions(file: dict[str, np.ndarray], limit: int, discount: float) -> Transitions:
-    """The rows that D4RL's `qlearning_dataset` gives: neither those at which time ran out, nor the file's last one.
+    """The rows of D4RL's `qlearning_dataset`: all but those at which time ran out and the file's last one.
 
-    Differs from it in what follows a terminal: D4RL takes the next episode's first observation, which no target uses.
-    Here it is the file's own `next_observations`, or where it has none, the observation stays; models of the dynamics
+    Differs in the next observation of a terminal. D4RL takes the next episode's first observation, which no target
+    uses. Here it is the file's `next_observations` or, if there are none, the observation itself, since dynamics models
     learn from it too.
     """
     episode, timeouts = episodes(file["terminals"], file.get("timeouts"), limit)
@@ -60,37 +60,37 @@ def transitions(file: dict[str, np.ndarray], limit: int, discount: float) -> Tra
 
 
 def used_columns(file: dict[str, np.ndarray], count: int | None) -> dict[str, np.ndarray]:
-    """The first `count` columns of the observations; the others must be constant, and so tell nothing."""
+    """Keeps the first `count` columns of the observations; the others must be constant."""
     if count is None:
         return file
     if file["observations"].shape[1] < count or np.ptp(file["observations"][:, count:], axis=0).any():
-        raise Refused(f"has observations of another kind: only the first {count} columns should vary")
+        raise Refused(f"has unexpected observations: only the first {count} columns should vary")
     return {name: array[:, :count] if name.endswith("observations") else array for name, array in file.items()}
 
 
-def held_to(path: Path, known: str | None) -> tuple[str, Path]:
-    """The file's sha256, and where it is recorded.
+def checked_sha256(path: Path, known: str | None) -> tuple[str, Path]:
+    """Checks the file's sha256; returns it, and the path where it is recorded.
 
     Raises:
-        Refused: where it is another than the known one, or than the one that was recorded when the file was first read.
+        Refused: if it differs from the known one, or from the one recorded when the file was first read.
     """
     record = path.with_name(path.name + ".sha256")
     expected = known or (record.read_text().split()[0] if record.exists() else None)
-    found = sha256_of(path)
-    if expected and found != expected:
-        told = "by D4RL's table" if known else f"as {record.name} recorded it"
-        raise Refused(f"has sha256 {found}; {told}, it is {expected}; delete the file to download it again")
-    return found, record
+    sha256 = sha256_of(path)
+    if expected and sha256 != expected:
+        source = "D4RL's table" if known else record.name
+        raise Refused(f"has sha256 {sha256}, but {source} has {expected}; delete the file to download it again")
+    return sha256, record
 
 
 def read(dataset: str, directory: str, discount: float) -> tuple[Transitions, Task, dict]:
-    """A data set of D4RL's, from `<directory>/<its file name>`, downloaded where it is not there yet.
+    """Reads a D4RL data set from `<directory>/<its file name>`, downloading the file if it is missing.
 
     Returns:
-        the transitions, the task, and what is known of the file: {"file", "sha256"}.
+        the transitions, the task, and facts about the file: {"file", "sha256"}.
 
     Raises:
-        SystemExit: in one line, where the file cannot be had, is not the one that it was, or is not sound.
+        SystemExit: in one line, if the file cannot be downloaded, has changed or is malformed.
     """
     row = d4rl_files()[dataset]
     path = Path(directory) / Path(row.path).name
@@ -100,7 +100,7 @@ def read(dataset: str, directory: str, discount: float) -> tuple[Transitions, Ta
     environment = dict(ENVIRONMENTS[row.environment])
     limit = environment.get("max_episode_steps", EPISODE_LIMIT)
     try:
-        sha256, record = held_to(path, row.sha256)
+        sha256, record = checked_sha256(path, row.sha256)
         file = used_columns(isolated(columns, str(path)), environment.pop("data_columns", None))
         data = transitions(file, limit, discount)
         if not len(data):

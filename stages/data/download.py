@@ -1,4 +1,4 @@
-"""One file from the first mirror that gives it whole: resumed where the connection broke, and checked."""
+"""Downloads a file from the first mirror that delivers it, resuming broken connections and checking the result."""
 
 import hashlib
 import os
@@ -10,20 +10,20 @@ import requests
 
 from stages.common.progress import progress
 
-CONNECT, READ = 10, 60  # seconds that a server may stay silent
-ATTEMPTS = 5  # that bring no new byte, of each mirror
-WAIT = 1.0  # seconds after the first of them, doubled after each
-CHUNK = 1 << 16  # bytes; of a piece that is cut short, nothing is kept
+CONNECT, READ = 10, 60  # timeouts in seconds
+ATTEMPTS = 5  # per mirror, without a new byte
+WAIT = 1.0  # seconds after the first failed attempt, doubled after each
+CHUNK = 1 << 16  # bytes; an incomplete chunk is discarded
 LARGEST = 4 << 30  # bytes
-BUSY = (408, 425, 429, 500, 502, 503, 504)  # answers that may change
+BUSY = (408, 425, 429, 500, 502, 503, 504)  # answers worth another attempt
 
 
 class MirrorFailed(Exception):
-    """A mirror does not give the file; the message says what it answered."""
+    """A mirror does not deliver the file; the message holds its answer."""
 
 
 class WrongFile(MirrorFailed):
-    """What a mirror gives is not the file."""
+    """A mirror delivers something other than the file."""
 
 
 def sha256_of(path: Path) -> str:
@@ -32,25 +32,25 @@ def sha256_of(path: Path) -> str:
 
 
 class Mirror:
-    """One place that may have the file; what came of it so far lies in `part`.
+    """One mirror; what it has delivered so far is in `part`.
 
     Arguments:
-        size: of the file in bytes, where it is known.
+        size: of the file in bytes, if known.
     """
 
     def __init__(self, url: str, part: Path, size: int | None):
         self.url, self.part, self.size = url, part, size
         self.session = requests.Session()
-        self.version = None  # by which the server knows the file that it began to send
+        self.version = None  # ETag or date of the file that the server began to send
 
     def here(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def fetch(self):
-        """The whole file, by as many attempts as bring new bytes, and `ATTEMPTS` that do not.
+        """Downloads the whole file, giving up after `ATTEMPTS` attempts in a row without a new byte.
 
         Raises:
-            MirrorFailed: where they came to nothing.
+            MirrorFailed: if it gives up.
         """
         failed = 0
         while True:
@@ -64,11 +64,11 @@ class Mirror:
                 time.sleep(WAIT * 2 ** max(failed - 1, 0))
 
     def attempt(self):
-        """Asks for what is still missing.
+        """Requests the missing part.
 
         Raises:
-            MirrorFailed: where this server will not give it.
-            requests.RequestException: where it may, another time.
+            MirrorFailed: if the server refuses for good.
+            requests.RequestException: if another attempt may succeed.
         """
         headers = {"Accept-Encoding": "identity"}
         if start := self.here():
@@ -77,7 +77,7 @@ class Mirror:
                 headers["If-Range"] = self.version
         with self.session.get(self.url, headers=headers, stream=True, timeout=(CONNECT, READ)) as response:
             answer = f"answers {response.status_code} {response.reason}"
-            if response.status_code == 416:  # there is nothing left to send, or by now it is another file
+            if response.status_code == 416:  # nothing is left to send, or the file has changed
                 self.part.unlink()
                 raise requests.ConnectionError(answer)
             if response.status_code in BUSY:
@@ -89,7 +89,7 @@ class Mirror:
             self.receive(response, start if response.status_code == 206 else 0)
 
     def receive(self, response: requests.Response, start: int):
-        """Writes the body behind the `start` bytes that are kept."""
+        """Appends the body after the first `start` bytes."""
         total = total_size(response, start)
         if self.size and total and total != self.size:
             raise WrongFile(f"has a file of {total:,} bytes, not of {self.size:,}")
@@ -106,36 +106,36 @@ class Mirror:
 
 
 def total_size(response: requests.Response, start: int) -> int | None:
-    """Of the whole file, by what the server says, or None where it does not."""
+    """Size of the whole file as the server states it; None if it does not."""
     if response.status_code == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        if not found or int(found[1]) != start:
-            raise WrongFile(f"resumes at another place than asked: {response.headers.get('Content-Range')}")
-        return int(found[2])
+        range_ = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if not range_ or int(range_[1]) != start:
+            raise WrongFile(f"resumes at another position than requested: {response.headers.get('Content-Range')}")
+        return int(range_[2])
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None
 
 
 def check(part: Path, sha256: str | None, magic: bytes):
-    """Raises WrongFile where the file does not begin with `magic`, or is not the one of that sha256."""
+    """Raises WrongFile if the file does not begin with `magic` or has another sha256."""
     with part.open("rb") as file:
         if file.read(len(magic)) != magic:
-            raise WrongFile("has a file of another kind")
-    if sha256 and (found := sha256_of(part)) != sha256:
-        raise WrongFile(f"has another file: its sha256 is {found}, not {sha256}")
+            raise WrongFile("has a file of another type")
+    if sha256 and (actual := sha256_of(part)) != sha256:
+        raise WrongFile(f"has another file: its sha256 is {actual}, not {sha256}")
 
 
 def download(urls: list[str], path: Path, size: int | None, sha256: str | None, magic: bytes):
-    """Fetches `path` from the first of `urls` whose file is the right one.
+    """Downloads `path` from the first of `urls` that has the right file.
 
-    What an interrupted run left is resumed only where `sha256` is known, which then says whether the pieces fit.
+    A partial file of an interrupted run is resumed only if `sha256` is known, since only then can the whole be checked.
 
     Arguments:
-        size, sha256: of the file, where they are known.
-        magic: bytes that it begins with.
+        size, sha256: of the file, if known.
+        magic: the file's first bytes.
 
     Raises:
-        SystemExit: with what each mirror answered; `path` is not there then.
+        SystemExit: with each mirror's answer; `path` does not exist then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     answers = []
@@ -155,5 +155,5 @@ def download(urls: list[str], path: Path, size: int | None, sha256: str | None, 
             os.fsync(file.fileno())
         os.replace(part, path)
         return
-    told = "\n".join(answers)
-    raise SystemExit(f"{path} could not be downloaded; put it there by hand, or try again later:\n{told}")
+    lines = "\n".join(answers)
+    raise SystemExit(f"{path} could not be downloaded; put it there by hand or try again later:\n{lines}")

@@ -1,8 +1,8 @@
-"""Makes a Minari data set of a training set, for other libraries to train on.
+"""Exports a training set as a Minari data set, for other libraries to train on.
 
     python -m stages.data.export --dataset hopper-medium-replay --method dawm --id dawm-bench/hopper-dawm-v0
 
-`minari.load_dataset` opens it by that id; MINARI_DATASETS_PATH says where it is kept. Its metadata say how it was made.
+`minari.load_dataset` opens it by that id; MINARI_DATASETS_PATH is the folder. The metadata hold the provenance.
 """
 
 import argparse
@@ -22,16 +22,16 @@ from gymnasium.envs.registration import EnvSpec
 from minari.data_collector.episode_buffer import EpisodeBuffer
 from minari.storage.datasets_root_dir import get_dataset_path
 
-from stages.common.environments import name_of
-from stages.common.params import check
+from stages.common.params import read
 from stages.common.progress import progress
-from stages.common.simulator import make
-from stages.common.tasks import Task
 from stages.common.transitions import Transitions
+from stages.tasks.environments import name_of
+from stages.tasks.simulator import make
+from stages.tasks.tasks import Task
 
 
 def chains(data: Transitions) -> list[slice]:
-    """Runs of consecutive rows in which each begins where the one before ended: what a Minari episode can be."""
+    """Runs of rows in which each begins where the last one ended; each becomes a Minari episode."""
     joined = (data.next_observations[:-1] == data.observations[1:]).all(1) & (data.discounts[:-1] > 0)
     if data.timeouts is not None:
         joined &= ~data.timeouts[:-1]
@@ -42,7 +42,7 @@ def chains(data: Transitions) -> list[slice]:
 
 
 def buffers(data: Transitions):
-    """An episode for each chain; where rewards are of several steps, `infos["discount"]` has their discounts."""
+    """Yields an episode for each chain; `infos["discount"]` holds the discounts of n-step transitions."""
     several = len(np.unique(data.discounts[data.discounts > 0])) > 1
     for chain in chains(data):
         terminal = data.discounts[chain] == 0
@@ -59,23 +59,23 @@ def buffers(data: Transitions):
 
 
 def output(*command: str) -> str | None:
-    """What a command prints, or None where it fails."""
+    """The command's output, or None if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None
 
 
 def provenance(dataset: str, method: str) -> dict:
-    """What made the training set: its parameters, and the revisions of the code and of the file."""
+    """Provenance of a training set: parameters, and revisions of the code and of the file."""
     path = f"data/{dataset}/{method}.npz"
     lock = yaml.safe_load(Path("dvc.lock").read_text()) if Path("dvc.lock").exists() else {}
     outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", []) if out["path"] == path]
-    params = check()
+    params = read()
     return {
         "suite": "DAWM Bench",
         "dataset": dataset,
         "method": method,
-        "source": params.source,
-        "parameters": params.model_dump(mode="json"),
+        "source": params["source"],
+        "parameters": params,
         "git_revision": output("git", "rev-parse", "HEAD"),
         "git_changes": output("git", "status", "--porcelain", "--untracked-files=no") not in ("", None),
         "dvc_revision": outs[0]["md5"] if outs else None,  # of the training set, as dvc.lock has it
@@ -83,9 +83,9 @@ def provenance(dataset: str, method: str) -> dict:
 
 
 def spec_of(env: gym.Env) -> EnvSpec:
-    """How to make the environment again, with what flattens observations and scales actions.
+    """The spec that recreates the environment, including its wrappers if they can be serialised.
 
-    D4RL's mazes are made without it, since their change of coordinates is a function, which no JSON can hold.
+    D4RL's mazes are recreated without wrappers, since their change of coordinates is a function.
     """
     try:
         env.spec.to_json()
@@ -94,15 +94,15 @@ def spec_of(env: gym.Env) -> EnvSpec:
     return env.spec
 
 
-def export(data: Transitions, task: Task, identity: str, made: dict) -> minari.MinariDataset:
-    """A Minari data set of that id.
+def export(data: Transitions, task: Task, identity: str, origin: dict) -> minari.MinariDataset:
+    """Creates the Minari data set of that id.
 
     Raises:
-        SystemExit: where there is one already, or the id is none. Nothing is left behind then.
+        SystemExit: if it exists already. If the export fails, nothing is left behind.
     """
-    place = get_dataset_path(identity)
-    if place.exists():
-        raise SystemExit(f"{identity}: there is a Minari data set of that name in {place}; take another version")
+    folder = get_dataset_path(identity)
+    if folder.exists():
+        raise SystemExit(f"{identity}: this Minari data set already exists in {folder}; choose another version")
     low, high = task.reference or (None, None)
     box = {"low": -np.inf, "high": np.inf, "shape": data.observations.shape[1:], "dtype": np.float32}
     episodes = progress(buffers(data), f"export {identity}", unit="episode", total=len(chains(data)))
@@ -117,12 +117,12 @@ def export(data: Transitions, task: Task, identity: str, made: dict) -> minari.M
                 action_space=spaces.Box(-1, 1, data.actions.shape[1:], np.float32),
                 ref_min_score=low,
                 ref_max_score=high,
-                algorithm_name=made["method"],
-                description=f"{made['method']} on {made['dataset']}, by DAWM Bench; how it was made: provenance",
+                algorithm_name=origin["method"],
+                description=f"{origin['method']} on {origin['dataset']}, by DAWM Bench; see provenance",
             )
-        dataset.storage.update_metadata({"provenance": made})
+        dataset.storage.update_metadata({"provenance": origin})
     except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
     return dataset
 
@@ -135,12 +135,16 @@ def main():
     arguments = parser.parse_args()
     data = Transitions.load(f"data/{arguments.dataset}/{arguments.method}.npz")
     task = Task.load(arguments.dataset)
-    made = provenance(arguments.dataset, arguments.method)
-    dataset = export(data, task, arguments.id, made)
-    told = {"id": dataset.id, "episodes": dataset.total_episodes, "steps": dataset.total_steps}
-    print(
-        json.dumps({**told, "environment": name_of(task.environment), "path": str(dataset.storage.data_path)}, indent=1)
-    )
+    origin = provenance(arguments.dataset, arguments.method)
+    dataset = export(data, task, arguments.id, origin)
+    summary = {
+        "id": dataset.id,
+        "episodes": dataset.total_episodes,
+        "steps": dataset.total_steps,
+        "environment": name_of(task.environment),
+        "path": str(dataset.storage.data_path),
+    }
+    print(json.dumps(summary, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Data of our own: rollouts of the behaviour policies shipped in `behaviours/`, in the manner of D4RL.
+"""Locally collected data: rollouts of the behaviour policies shipped in `behaviours/`, in the manner of D4RL.
 
-`random` draws actions evenly; `medium` and `expert` are one SAC snapshot each, `medium-expert` half of each, and
-`medium-replay` mixes the snapshots of one SAC training, evenly spaced up to the medium one, as D4RL's replay data hold
-what SAC saw on its way there. Actions are stochastic, as D4RL's are. Differs from D4RL in that snapshots stand for
-stretches of training: within one, the policy does not change.
+`random` draws actions uniformly; `medium` and `expert` are one SAC snapshot each; `medium-expert` is half of each;
+`medium-replay` mixes snapshots of one SAC training, evenly spaced up to the medium one, as D4RL's replay data hold what
+SAC collected on its way there. Actions are stochastic, as in D4RL. Differs from D4RL in that each snapshot stands for a
+stretch of training, within which the policy does not change.
 """
 
 import json
@@ -15,19 +15,19 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from stages.common.environments import ENVIRONMENTS
 from stages.common.progress import progress
 from stages.common.rng import numpy_stream
-from stages.common.simulator import make
-from stages.common.tasks import D4RL_TRANSITIONS, parse
 from stages.common.transitions import Transitions
+from stages.tasks.environments import ENVIRONMENTS
+from stages.tasks.simulator import make
+from stages.tasks.tasks import D4RL_TRANSITIONS, parse
 
 BEHAVIOURS = Path(__file__).parent / "behaviours"
-PARTS = 10  # at least, of each data set: what processes share out among them
+PARTS = 10  # at least, of each data set; processes take them as they become free
 
 
 class Behaviour:
-    """A tanh-Gaussian SAC actor, in NumPy: one observation at a time."""
+    """A tanh-Gaussian SAC actor in NumPy, for one observation at a time."""
 
     def __init__(self, path: Path):
         self.weights = load_file(path)
@@ -49,17 +49,17 @@ class Behaviour:
 
 
 class Uniform:
-    """Actions drawn evenly from [-1, 1], whatever is observed."""
+    """Actions drawn uniformly from [-1, 1]."""
 
     def draw(self, observation: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         return rng.uniform(-1, 1, shape).astype(np.float32)
 
 
 def behaviours(task: str, tier: str) -> list[Path | None]:
-    """The snapshots of a tier, in the order of their training; None stands for the random policy.
+    """The snapshots of a tier in training order; None stands for the random policy.
 
     Raises:
-        SystemExit: where none is shipped, naming the data sets that are.
+        SystemExit: if none is shipped, naming the data sets that are.
     """
     tiers = {}
     for index in sorted(BEHAVIOURS.glob("*/index.json")):
@@ -79,7 +79,7 @@ def behaviours(task: str, tier: str) -> list[Path | None]:
 def rollouts(environment: dict, policy, count: int, discount: float, rng: np.random.Generator):
     """Yields `count` transitions, in order, as (observation, action, reward, next observation, discount, timeout).
 
-    The last episode is cut at `count`, and counts as timed out.
+    The last episode is truncated at `count` and counts as timed out.
     """
     env = make(environment)
     observation = None
@@ -95,23 +95,23 @@ def rollouts(environment: dict, policy, count: int, discount: float, rng: np.ran
 
 
 def part(environment: dict, snapshot: Path | None, count: int, discount: float, names: tuple) -> list[np.ndarray]:
-    """The columns of `rollouts`, as arrays; the random stream is the one of those names."""
+    """The columns of `rollouts` as arrays; `names` is the random stream's."""
     policy = Uniform() if snapshot is None else Behaviour(snapshot)
     rows = rollouts(environment, policy, count, discount, numpy_stream(*names))
-    kinds = [np.float32] * 5 + [bool]
-    return [np.array(column, dtype=kind) for column, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
+    dtypes = [np.float32] * 5 + [bool]
+    return [np.array(column, dtype=dtype) for column, dtype in zip(zip(*rows, strict=True), dtypes, strict=True)]
 
 
 def shares(count: int, parts: int) -> list[int]:
-    """`count` in `parts` whole numbers that differ by one at most; no zeros."""
+    """Splits `count` into `parts` whole numbers that differ by one at most, without zeros."""
     return [share for share in (count // parts + (k < count % parts) for k in range(parts)) if share]
 
 
 def collect(dataset: str, transitions: int | str, discount: float, processes: int) -> Transitions:
-    """`transitions` transitions of a data set, in equal shares from its behaviours.
+    """Collects `transitions` transitions of a data set, in equal shares from its behaviour policies.
 
-    A share is collected in parts, each with a random stream of its own and its last episode cut; `processes` processes
-    take parts as they become free. So the data are the same whatever their number.
+    A share is collected in parts, each with its own random stream and its last episode truncated; `processes` processes
+    take parts as they become free, so the data do not depend on their number.
 
     Arguments:
         transitions: a number, or "d4rl" for the size of D4RL's own file.
@@ -129,7 +129,7 @@ def collect(dataset: str, transitions: int | str, discount: float, processes: in
     jobs = [
         (ENVIRONMENTS[task], snapshot, size, discount, ("data", dataset, k)) for k, (snapshot, size) in enumerate(sizes)
     ]
-    # Forked processes start at once; elsewhere than on Linux, libraries do not survive a fork.
+    # Forked processes start at once; libraries survive a fork on Linux only.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         pending = [pool.submit(part, *job) for job in jobs]

@@ -1,4 +1,4 @@
-"""Any Minari data set of vectors: by its id, from the local Minari folder or else from the remote that Minari names."""
+"""Minari data sets of vectors, by id, from the local Minari folder or else from Minari's remote."""
 
 import math
 
@@ -6,14 +6,14 @@ import minari
 import numpy as np
 from gymnasium import spaces
 
-from stages.common.tasks import Task
 from stages.common.transitions import Transitions
+from stages.tasks.tasks import Task
 
-TOLERANCE = 0.01  # of half the action range, by which an action may lie outside; it is clipped then
+TOLERANCE = 0.01  # of half the action range: how far an action may lie outside; it is then clipped
 
 
 class Unusable(Exception):
-    """The data set cannot be used here; the message says why."""
+    """The data set cannot be used; the message says why."""
 
 
 def flat(space: spaces.Space, values) -> np.ndarray:
@@ -26,7 +26,7 @@ def flat(space: spaces.Space, values) -> np.ndarray:
 
 
 def within_one(space: spaces.Box, actions: np.ndarray) -> np.ndarray:
-    """(T, …) actions → (T, A), with the space's bounds at -1 and 1."""
+    """Scales (T, …) actions to (T, A), with the space's bounds at -1 and 1."""
     low, high = space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
     scaled = 2 * (actions.reshape(len(actions), -1) - low) / (high - low) - 1
     if not np.abs(scaled).max(initial=0) <= 1 + TOLERANCE:
@@ -63,9 +63,9 @@ def transitions(data: minari.MinariDataset, discount: float) -> Transitions:
 
 
 def task_of(data: minari.MinariDataset, read: Transitions, discount: float) -> Task:
-    """The environment that the data set names for evaluation, and its reference scores where it stores them.
+    """The task: the environment that the data set names for evaluation, and its reference scores if it stores any.
 
-    Many Minari data sets have none (`mujoco/*`); their scores are then plain returns.
+    Many Minari data sets store none (`mujoco/*`); their scores are plain returns.
     """
     spec = data.recover_environment(eval_env=True, disable_env_checker=True).spec
     metadata = data.storage.metadata
@@ -80,21 +80,21 @@ def task_of(data: minari.MinariDataset, read: Transitions, discount: float) -> T
 
 
 def read(dataset: str, discount: float) -> tuple[Transitions, Task, dict]:
-    """The Minari data set of that id, downloaded where the local Minari folder does not have it.
+    """Reads the Minari data set of that id, downloading it if the local Minari folder does not hold it.
 
-    Where that folder is and which remote is asked follow Minari's own MINARI_DATASETS_PATH and MINARI_REMOTE.
+    MINARI_DATASETS_PATH and MINARI_REMOTE choose folder and remote, as in Minari.
 
     Returns:
-        the transitions, the task, and what is known of the data set: {"minari_version", …}.
+        the transitions, the task, and facts about the data set: {"minari_version"}.
 
     Raises:
-        SystemExit: in one line, where it cannot be had or cannot be used.
+        SystemExit: in one line, if it cannot be downloaded or used.
     """
     try:
         data = minari.load_dataset(dataset, download=True)
-        found = transitions(data, discount)
-        task = task_of(data, found, discount)
-    except Exception as error:  # Minari, its remotes and its storages raise of every kind
-        told = " ".join(str(error).split())[:300] or type(error).__name__
-        raise SystemExit(f"Minari data set {dataset}: {told}") from error
-    return found, task, {"minari_version": data.minari_version}
+        read_data = transitions(data, discount)
+        task = task_of(data, read_data, discount)
+    except Exception as error:  # Minari, its remotes and its storages raise many types
+        message = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SystemExit(f"Minari data set {dataset}: {message}") from error
+    return read_data, task, {"minari_version": data.minari_version}

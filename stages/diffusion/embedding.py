@@ -1,4 +1,4 @@
-"""Smooth features of a scalar, from coarse to fine, for noise labels and returns-to-go."""
+"""Fourier features of a scalar, for noise labels and returns-to-go."""
 
 import math
 
@@ -8,7 +8,7 @@ FREQUENCIES = 8
 
 
 def features(x: torch.Tensor) -> torch.Tensor:
-    """(B,) scalars of order 1 → (B, features.width): x itself, and sine and cosine at octaves from a half-wave of 4."""
+    """(B,) scalars of order 1 → (B, features.width): x, its sines and cosines, of half-periods 4, 2, 1, …"""
     angles = x[:, None] * (math.pi / 4 * 2.0 ** torch.arange(FREQUENCIES, device=x.device))
     return torch.cat([x[:, None], angles.sin(), angles.cos()], dim=1)
 

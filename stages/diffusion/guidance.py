@@ -1,8 +1,8 @@
-"""Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), as a function from denoisers to denoisers."""
+"""Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598)."""
 
 
 def guided(denoise, weight: float):
-    """Away from the unconditional estimate: weight 0 ignores the condition, 1 follows it, more exaggerates it.
+    """Wraps a denoiser in guidance by its condition: weight 0 ignores the condition, 1 follows it, more exaggerates it.
 
     This is Decision Diffuser's and DWM's convention; the original paper's w is one less.
 
@@ -12,8 +12,8 @@ def guided(denoise, weight: float):
     if weight == 1:
         return lambda x, sigma: denoise(x, sigma, True)
 
-    def denoiser(x, sigma):
-        plain = denoise(x, sigma, False)
-        return plain + weight * (denoise(x, sigma, True) - plain)
+    def guided_denoise(x, sigma):
+        unconditional = denoise(x, sigma, False)
+        return unconditional + weight * (denoise(x, sigma, True) - unconditional)
 
-    return denoiser
+    return guided_denoise

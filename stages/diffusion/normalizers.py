@@ -1,14 +1,17 @@
-"""Maps from data to what a denoiser likes, and back; their statistics are buffers, so they travel in the checkpoint."""
+"""Invertible normalisers of data; their statistics are buffers, so they are saved with the model."""
 
 import torch
 from torch import nn
 
 KNOTS = 1001
-SMALLEST = 1e-6  # standard deviation, or half the range; up to it, a dimension counts as constant
+SMALLEST = 1e-6  # standard deviation or half range up to which a dimension counts as constant
 
 
 class Normalizer(nn.Module):
-    """What both have: the range of the normalised data, `low` and `high`, (D,)."""
+    """Base class: stores the range of the normalised data, `low` and `high`, (D,).
+
+    A subclass defines `fit_map`, which fits its statistics, `forward` and `inverse`.
+    """
 
     def __init__(self, dimensions: int):
         super().__init__()
@@ -16,7 +19,7 @@ class Normalizer(nn.Module):
         self.register_buffer("high", torch.zeros(dimensions))
 
     def fit(self, x: torch.Tensor):
-        """(N, D) data."""
+        """Fits the map to (N, D) data."""
         self.fit_map(x)
         z = self(x)
         self.low.copy_(z.amin(0))
@@ -24,7 +27,7 @@ class Normalizer(nn.Module):
 
 
 class Gaussian(Normalizer):
-    """Mean 0 and standard deviation 1 in each of D dimensions; one that is constant always comes back as it was."""
+    """Maps each of D dimensions to mean 0 and standard deviation 1; the inverse keeps constant dimensions constant."""
 
     def __init__(self, dimensions: int):
         super().__init__(dimensions)
@@ -43,7 +46,7 @@ class Gaussian(Normalizer):
 
 
 class MinMax(Normalizer):
-    """Each of D dimensions to [-1, 1]; one that is constant always comes back as it was."""
+    """Maps each of D dimensions to [-1, 1]; the inverse keeps constant dimensions constant."""
 
     def __init__(self, dimensions: int):
         super().__init__(dimensions)
@@ -63,10 +66,10 @@ class MinMax(Normalizer):
 
 
 class Cdf(Normalizer):
-    """Each dimension through its own empirical distribution function, to [-1, 1] (DWM, Decision Diffuser).
+    """Maps each dimension through its empirical distribution function to [-1, 1] (DWM, Decision Diffuser).
 
-    The function is piecewise linear between `KNOTS` quantiles. Beyond the data it goes on with the slope of the
-    outermost thousandth, so that the inverse is a state outside the data and not a silent copy of its edge.
+    The function is piecewise linear between `KNOTS` quantiles. Beyond the data it continues with the slope of the
+    outermost thousandth, so that the inverse gives a state outside the data instead of clamping to its edge.
     """
 
     def __init__(self, dimensions: int):
@@ -75,16 +78,16 @@ class Cdf(Normalizer):
 
     def fit_map(self, x: torch.Tensor):
         ordered = x.double().sort(0).values.T  # (D, N)
-        place = torch.linspace(0, ordered.shape[1] - 1, KNOTS, dtype=torch.float64, device=x.device)
-        below = place.long().clamp_max(ordered.shape[1] - 2)
-        quantiles = torch.lerp(ordered[:, below], ordered[:, below + 1], (place - below)[None])
+        position = torch.linspace(0, ordered.shape[1] - 1, KNOTS, dtype=torch.float64, device=x.device)
+        below = position.long().clamp_max(ordered.shape[1] - 2)
+        quantiles = torch.lerp(ordered[:, below], ordered[:, below + 1], (position - below)[None])
         self.quantiles.copy_(quantiles)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         flat = x.reshape(-1, x.shape[-1]).T.contiguous()  # (D, batch)
         upper = torch.searchsorted(self.quantiles, flat).clamp(1, KNOTS - 1)
         low, high = self.quantiles.gather(1, upper - 1), self.quantiles.gather(1, upper)
-        part = torch.where(high > low, (flat - low) / (high - low), 0.5)  # many equal values make a step, not a slope
+        part = torch.where(high > low, (flat - low) / (high - low), 0.5)  # the middle between two equal quantiles
         cumulative = (upper - 1 + part) / (KNOTS - 1)
         return (2 * cumulative - 1).T.reshape(x.shape)
 
@@ -96,48 +99,3 @@ class Cdf(Normalizer):
 
 
 NORMALIZERS = {"gaussian": Gaussian, "minmax": MinMax, "cdf": Cdf}
-
-
-class StepNormalizer(nn.Module):
-    """Of the steps of a window: a reward, perhaps whether the task ends there (0 or 1), perhaps the action, and the
-    state after it.
-
-    The terminal goes to ±1 as it is; SynthER leaves it as it is too.
-
-    Arguments:
-        states, rewards: kinds of `NORMALIZERS`; actions have that of the states.
-        actions: how many of its dimensions are the action's, 0 where a step does not hold it.
-    """
-
-    def __init__(self, state: int, terminal: bool, states: str, rewards: str, actions: int = 0):
-        super().__init__()
-        self.rewards, self.states = NORMALIZERS[rewards](1), NORMALIZERS[states](state)
-        self.actions = NORMALIZERS[states](actions) if actions else None
-        self.split = [1, int(terminal), actions, state]
-
-    def fit(self, steps: torch.Tensor):
-        """(N, D) steps of the data."""
-        rewards, _, actions, states = steps.split(self.split, dim=-1)
-        self.rewards.fit(rewards)
-        self.states.fit(states)
-        if self.actions:
-            self.actions.fit(actions)
-
-    def forward(self, steps: torch.Tensor) -> torch.Tensor:
-        """(…, D) → the same normalised."""
-        rewards, terminals, actions, states = steps.split(self.split, dim=-1)
-        own = [self.actions(actions)] if self.actions else []
-        return torch.cat([self.rewards(rewards), 2 * terminals - 1, *own, self.states(states)], dim=-1)
-
-    def inverse(self, z: torch.Tensor) -> torch.Tensor:
-        rewards, terminals, actions, states = z.split(self.split, dim=-1)
-        own = [self.actions.inverse(actions)] if self.actions else []
-        return torch.cat(
-            [self.rewards.inverse(rewards), (terminals + 1) / 2, *own, self.states.inverse(states)], dim=-1
-        )
-
-    def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The range of the normalised data, (D,) each."""
-        one, middle = self.rewards.low.new_ones(self.split[1]), [self.actions] if self.actions else []
-        lows, highs = ([getattr(part, end) for part in (*middle, self.states)] for end in ("low", "high"))
-        return torch.cat([self.rewards.low, -one, *lows]), torch.cat([self.rewards.high, one, *highs])

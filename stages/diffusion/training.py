@@ -1,4 +1,4 @@
-"""A denoiser under way: its random numbers, a world model's loss, and the update that improves any denoiser."""
+"""The training loop of all generators: random numbers, updates, moving average of the weights, checkpoints."""
 
 import math
 import sys
@@ -8,26 +8,25 @@ import torch
 from stages.common.capture import Captured, graph
 from stages.common.checkpoint import Checkpoint
 from stages.common.progress import progress
-from stages.diffusion.windows import Windows
-from stages.diffusion.world_model import WorldModel
 
-MARKS = 10  # evenly spaced in a training, where it is looked at and saved
-FORGET = 0.005  # of the training loss at each update, in its moving average
+MARKS = 10  # evenly spaced updates at which losses are recorded and a checkpoint is saved
+FORGET = 0.005  # weight of the latest update in the training loss's moving average
 
 
 def learning_rate(step: int, steps: int, schedule: str) -> float:
-    """The factor on the learning rate at `step` of `steps`: 1, or half a cosine from 1 to 0."""
+    """The factor of the learning rate at `step` of `steps`: constant at 1, or half a cosine from 1 to 0."""
     return 1.0 if schedule == "constant" else 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-class Draws:
-    """The random numbers of one update, in tensors that stay where they are, so that a captured update can read them.
+class UpdateNoise:
+    """The random numbers of one update, in fixed tensors, as a captured graph requires.
 
     Arguments:
-        rows: of the data, that may be drawn; count: B, of a batch; shape: of one clean sample.
+        rows: (N,) indices of the training data; count: batch size B; shape: of one clean sample.
 
     Attributes:
-        starts: (B,) among `rows`; hide: (B,) uniform, small where the return-to-go is hidden.
+        starts: (B,) positions in `rows`.
+        hide: (B,) uniform; the return-to-go is hidden where it is below the null probability.
         normal, uniform, noise: see `WorldModel.loss`.
     """
 
@@ -38,6 +37,7 @@ class Draws:
         self.noise = torch.zeros(count, *shape, device=device)
 
     def __call__(self, stream: torch.Generator):
+        """Draws all numbers anew."""
         torch.randint(len(self.rows), self.starts.shape, generator=stream, out=self.starts)
         for uniform in (self.hide, self.uniform):
             uniform.uniform_(generator=stream)
@@ -45,33 +45,21 @@ class Draws:
             normal.normal_(generator=stream)
 
 
-def windows_loss(model: WorldModel, windows: Windows, draws: Draws, hidden: float) -> torch.Tensor:
-    """The loss on the windows drawn; the return-to-go is hidden with that probability."""
-    starts = draws.rows[draws.starts]
-    steps, exists = windows(starts)
-    states = windows.states[starts]
-    condition = model.condition(
-        states, windows.actions[starts], windows.returns[starts], (draws.hide >= hidden).float()
-    )
-    steps = model.normalizer(model.relative(steps, states))
-    return model.loss(steps, exists, condition, draws.normal, draws.uniform, draws.noise)
-
-
 class Training:
-    """A denoiser under way; calling it makes one update.
+    """A network in training; each call makes one update.
 
-    On CUDA the network computes in bfloat16, its weights and everything around it stay in float32, and the update is a
-    captured graph.
+    On CUDA the update is a captured graph. `auto` precision is bfloat16 with float32 weights there, else float32.
 
     Arguments:
-        network: what learns.
-        loss: () tensor of what `draws` holds.
+        network: the network to train.
+        loss: function of `draws` → () tensor.
+        draws: the random numbers of an update.
         config: a `Trained` section.
-        stream: what the draws come from.
-        adam: other options of torch's Adam.
+        stream: the random generator behind the draws.
+        adam: further options of torch's Adam.
     """
 
-    def __init__(self, network, loss, draws: Draws, config, stream: torch.Generator, **adam):
+    def __init__(self, network, loss, draws: UpdateNoise, config, stream: torch.Generator, **adam):
         self.draws, self.config, self.stream = draws, config, stream
         device = draws.rows.device
         cuda = device.type == "cuda"
@@ -82,14 +70,14 @@ class Training:
         self.optimizer.param_groups[0]["capturable"] = cuda
         self.precise = config.precision == "float32" or (config.precision == "auto" and not cuda)
         compiled = cuda if config.compile == "auto" else config.compile
-        self.own_loss = loss
+        self.plain_loss = loss
         self.loss = torch.compile(self.cast_loss) if compiled else self.cast_loss
         self.update = Captured(self.descend, graph if cuda else None)
         self.recent, self.done = torch.zeros((), device=device), 0
 
     def cast_loss(self):
         with torch.autocast(self.rate.device.type, torch.bfloat16, enabled=not self.precise):
-            return self.own_loss(self.draws)
+            return self.plain_loss(self.draws)
 
     def descend(self):
         loss = self.loss()
@@ -110,26 +98,26 @@ class Training:
 
     @torch.no_grad()
     def validate(self, loss) -> float:
-        """What `loss()` is with the averaged weights."""
+        """Evaluates `loss()` with the averaged weights."""
         self.swap()
-        found = loss().item()
+        value = loss().item()
         self.swap()
-        return found
+        return value
 
     def training_loss(self) -> float:
-        """A moving average over the latest updates."""
+        """The bias-corrected moving average of the loss over the latest updates."""
         return self.recent.item() / (1 - (1 - FORGET) ** self.done)
 
     def swap(self):
-        """Puts the average in the network's place, and the network's weights in the average's."""
+        """Swaps the network's weights with their moving average."""
         with torch.no_grad():
             for weight, mean in zip(self.weights, self.average, strict=True):
-                kept = weight.clone()
+                backup = weight.clone()
                 weight.copy_(mean)
-                mean.copy_(kept)
+                mean.copy_(backup)
 
     def state(self) -> dict:
-        """All that the updates to come depend on."""
+        """Everything that later updates depend on."""
         return {
             "done": self.done,
             "weights": self.weights,
@@ -140,10 +128,11 @@ class Training:
         }
 
     def restore(self, state: dict):
+        """Continues from what `state` returned."""
         with torch.no_grad():
             for name in ("weights", "average"):
-                for mine, saved in zip(getattr(self, name), state[name], strict=True):
-                    mine.copy_(saved)
+                for current, saved in zip(getattr(self, name), state[name], strict=True):
+                    current.copy_(saved)
             self.recent.copy_(state["recent"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.optimizer.param_groups[0]["lr"] = self.rate
@@ -151,33 +140,33 @@ class Training:
         self.done = state["done"]
 
 
-def run(training: Training, what: str, checkpoint: Checkpoint | None, name: str, losses=dict) -> list[dict]:
-    """All updates; then the averaged weights take the network's place, whatever the losses say.
+def run(training: Training, title: str, checkpoint: Checkpoint | None, name: str, losses=dict) -> list[dict]:
+    """Makes all remaining updates, then replaces the network's weights by their moving average.
 
     Arguments:
-        what: of which generator, for messages.
-        checkpoint: where training goes on, if it is there, and is saved, under `name`; the caller discards it.
-        losses: called at each mark for {name: float} beside the training loss.
+        title: name of the generator, for messages.
+        checkpoint: training resumes from its entry `name` if there is one, and saves to it; the caller discards it.
+        losses: returns further losses, {name: float}, and is called at each mark.
 
     Returns:
-        the marks, [{"step", "training", and the others}].
+        the learning curve, [{"step", "training", and the further losses}].
 
     Raises:
-        SystemExit: where a loss is not finite.
+        SystemExit: if a loss is not finite.
     """
     steps, curve = training.config.steps, []
     if checkpoint and (saved := checkpoint.load(name)):
         training.restore(saved["training"])
         curve = saved["curve"]
-        print(f"{what}: goes on after update {training.done:,}, from its checkpoint", file=sys.stderr)
+        print(f"{title}: resumes after update {training.done:,} from its checkpoint", file=sys.stderr)
     marks = {round(steps * mark / MARKS) for mark in range(1, MARKS + 1)}
-    for _ in progress(range(training.done, steps), what):
+    for _ in progress(range(training.done, steps), title):
         training()
         if training.done in marks:
-            found = {"training": training.training_loss(), **losses()}
-            if not all(math.isfinite(loss) for loss in found.values()):
-                raise SystemExit(f"{what}: the loss is not finite at step {training.done}: {found}")
-            curve.append({"step": training.done, **found})
+            current = {"training": training.training_loss(), **losses()}
+            if not all(math.isfinite(loss) for loss in current.values()):
+                raise SystemExit(f"{title}: the loss is not finite at step {training.done}: {current}")
+            curve.append({"step": training.done, **current})
             if checkpoint:
                 checkpoint.save(name, {"training": training.state(), "curve": curve})
     training.swap()

@@ -1,3 +1,1 @@
-"""Room 6: the policies in the simulator. `results/<dataset>/<method>-<algorithm>.json` holds every seed's every
-episode.
-"""
+"""Evaluates policies in the simulator: `results/<dataset>/<method>-<algorithm>.json` holds each seed's episodes."""

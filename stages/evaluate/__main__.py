@@ -1,41 +1,44 @@
 """Evaluates one cell: `python -m stages.evaluate --dataset D --method M --algorithm A` → results/D/M-A.json.
 
-The score is the last policy's. Earlier snapshots play fewer episodes, for the learning curve alone.
+The score is that of the last snapshot. Earlier snapshots play fewer episodes, for the learning curve only.
 """
 
-import argparse
 import re
+from argparse import Namespace
 
 import torch
 
-from stages.common.cost import timed
-from stages.common.environments import name_of
 from stages.common.files import write_json
-from stages.common.params import load
-from stages.common.tasks import Task
+from stages.common.settings import root
+from stages.common.stage import begin
+from stages.common.timing import timed
 from stages.common.torch_setup import setup
 from stages.evaluate.rollout import episodes
+from stages.evaluate.settings import Evaluate
 from stages.policy.policies import load as load_policies
+from stages.tasks.environments import name_of
+from stages.tasks.tasks import Task
 
-READS = ("source", "threads", "evaluate")
+READS = root("source", "threads") | {"evaluate": Evaluate}
 
 
 def layers_of(policies: dict[str, torch.Tensor], snapshots: slice) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The actors' weights and biases at those snapshots; snapshots and learners as one axis of policies."""
-    numbers = sorted({int(found[1]) for name in policies if (found := re.search(r"layers\.(\d+)\.weight", name))})
+    """Weights and biases of the actors' layers at these snapshots; the leading axis is (snapshots × seeds) policies."""
+    numbers = sorted({int(match[1]) for name in policies if (match := re.search(r"layers\.(\d+)\.weight", name))})
     pairs = [[policies[f"actor.body.layers.{k}.{part}"][snapshots] for part in ("weight", "bias")] for k in numbers]
     return [(weight.flatten(0, 1), bias.flatten(0, 1)) for weight, bias in pairs]
 
 
-def result(cell: argparse.Namespace, params) -> dict:
-    """Every episode of the last policies, and the curve that leads to them."""
+def result(cell: Namespace, params) -> dict:
+    """The content of the result file: all episodes of the last snapshot, and the learning curve."""
     task = Task.load(cell.dataset)
     policies = load_policies(f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors")
     steps, generators = policies["steps"].tolist(), policies["generators"].tolist()
 
     def play(snapshots: slice, count: int):
         layers = layers_of(policies, snapshots)
-        return episodes(task, layers, policies["mean"], policies["std"], count, ("evaluate", cell.dataset))
+        names = ("evaluate", cell.dataset)
+        return episodes(task, layers, policies["mean"], policies["std"], len(generators), count, names)
 
     returns, lengths = play(slice(-1, None), params.evaluate.episodes)
     curve = []
@@ -65,11 +68,7 @@ def result(cell: argparse.Namespace, params) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--dataset", "--method", "--algorithm"):
-        parser.add_argument(name, required=True)
-    cell = parser.parse_args()
-    params = load(*READS)
+    cell, params = begin(__doc__, READS, "dataset", "method", "algorithm")
     setup("cpu", params.threads)
     output = f"results/{cell.dataset}/{cell.method}-{cell.algorithm}.json"
     with timed(output):

@@ -1,19 +1,20 @@
-"""Many policies × episodes, stepped together: one batched forward pass for all, then each environment that runs."""
+"""Plays episodes of many policies at once, with one batched forward pass for all of them at each step."""
 
 import numpy as np
 import torch
 
 from stages.common.progress import progress
 from stages.common.rng import seed_of
-from stages.common.simulator import make
-from stages.common.tasks import Task
+from stages.tasks.simulator import make
+from stages.tasks.tasks import Task
 
 
 def act(layers: list[tuple[torch.Tensor, torch.Tensor]], states: torch.Tensor) -> torch.Tensor:
-    """States (policies, episodes, S), normalised → the deterministic actions (policies, episodes, A).
+    """Normalised states (policies, episodes, S) → deterministic actions (policies, episodes, A).
 
     Arguments:
-        layers: weights (policies, in, out) and biases (policies, 1, out), ReLU between them and tanh at the end.
+        layers: weights (policies, in, out) and biases (policies, 1, out); ReLU follows all layers but the last, which
+            tanh follows.
     """
     for weight, bias in layers[:-1]:
         states = torch.baddbmm(bias, states, weight).relu_()
@@ -21,36 +22,45 @@ def act(layers: list[tuple[torch.Tensor, torch.Tensor]], states: torch.Tensor) -
     return torch.baddbmm(bias, states, weight).tanh()
 
 
-def episodes(task: Task, layers, mean, std, count: int, names: tuple) -> tuple[np.ndarray, np.ndarray]:
-    """Plays `count` whole episodes with each policy; episode k starts alike for all policies, and for all methods.
+def episodes(task: Task, layers, mean, std, seeds: int, count: int, names: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """Plays `count` whole episodes with each policy.
 
-    A loop over environments, not Gymnasium's vector environment: that one steps finished environments until the last is
-    done, and early policies fall soon.
+    Each seed index has its own episode starts, the same for all methods, algorithms and snapshots. Methods are
+    therefore compared from the same starts, and intervals over seeds include the randomness of the starts.
+
+    The environments are stepped in a loop. Gymnasium's vector environment would step finished environments until the
+    last one is done, and early policies fall soon.
 
     Arguments:
+        layers: those of (snapshots × seeds) policies, seeds varying fastest, see `act`.
         mean, std: (S,) tensors that normalise states.
-        names: of the data set, from which the episodes' seeds follow.
+        seeds: number of seeds.
+        names: the first names of the random streams that the starts come from; they name the data set.
 
     Returns:
-        undiscounted returns (policies, count) float64, and lengths (policies, count) int.
+        undiscounted returns (policies, count), float64, and episode lengths (policies, count), int.
     """
     policies = len(layers[0][0])
     envs = [make(task.environment) for _ in range(policies * count)]
-    starts = [env.reset(seed=seed_of(*names, k % count) % 2**31)[0] for k, env in enumerate(envs)]
+    starts = [
+        envs[policy * count + episode].reset(seed=seed_of(*names, policy % seeds, episode) % 2**31)[0]
+        for policy in range(policies)
+        for episode in range(count)
+    ]
     states = np.array(starts, dtype=np.float32)
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), dtype=int)
     running = list(range(len(envs)))
     for _ in progress(range(task.episode_limit), f"evaluate {policies} policies x {count} episodes"):
-        given = (torch.from_numpy(states).view(policies, count, -1) - mean) / std
-        actions = act(layers, given).view(len(envs), -1).numpy()
-        going = []
+        normalised = (torch.from_numpy(states).view(policies, count, -1) - mean) / std
+        actions = act(layers, normalised).view(len(envs), -1).numpy()
+        unfinished = []
         for k in running:
             states[k], reward, terminated, truncated, _ = envs[k].step(actions[k])
             returns[k] += reward
             lengths[k] += 1
             if not (terminated or truncated):
-                going.append(k)
-        running = going
+                unfinished.append(k)
+        running = unfinished
         if not running:
             break
     for env in envs:

@@ -1,6 +1,6 @@
-"""Room 7: is what a method made true? Synthetic transitions against the simulator, the inverse model and the real data.
+"""Room 7: how true a method's synthetic transitions are, judged by the simulator, the inverse model and the real data.
 
-Any `data/<dataset>/<method>.npz` comes in, the real data's too, which gives the floor; `results/<dataset>/fidelity-
-<method>.json` goes out. `python -m stages.fidelity.steering` asks DAWM's world model for more and less return, and sees
-what it gets. Read `physics.py` first.
+In: any `data/<dataset>/<method>.npz`; the real data themselves give the floor. Out:
+`results/<dataset>/fidelity-<method>.json`. `python -m stages.fidelity.steering` measures whether DAWM's world model
+follows the return-to-go that it is conditioned on. Read `errors.py` first.
 """

@@ -1,18 +1,19 @@
-"""What a state is worth: the return-to-go that the data went on to reach from states like it."""
+"""Value of a state: the mean return-to-go that the data reached from similar states."""
 
 import numpy as np
 import torch
 from torch import nn
 
-from stages.common.rng import seed_of, torch_stream
+from stages.common.rng import seed_of
+from stages.common.torch_setup import torch_stream
 
 WIDTH, UPDATES, BATCH, RATE = 128, 2000, 512, 1e-3
 
 
 class Value:
-    """A regression by an MLP of two hidden layers: the mean of `targets` (N,) given `inputs` (N, D), all NumPy.
+    """Regression by an MLP with two hidden layers: the mean of `targets` (N,) given `inputs` (N, D), all NumPy.
 
-    Nearest neighbours, tried first, are too coarse: what a window changes is less than what neighbours differ by.
+    Nearest neighbours are too coarse for this: a window changes a value by less than neighbours differ.
     """
 
     def __init__(self, inputs: np.ndarray, targets: np.ndarray, name: str, device: torch.device):
@@ -30,6 +31,7 @@ class Value:
             optimizer.step()
 
     def prepared(self, inputs: np.ndarray) -> torch.Tensor:
+        """Inputs standardised, as float32 on the device."""
         return torch.from_numpy(((inputs - self.mean) / self.std).astype(np.float32)).to(self.device)
 
     @torch.no_grad()

@@ -1,1 +1,1 @@
-"""Room 3: the inverse dynamics model, (s, s') → a. Real transitions in, `models/<dataset>/idm.safetensors` out."""
+"""The inverse dynamics model, (s, s') → a: reads real transitions, writes `models/<dataset>/idm.safetensors`."""

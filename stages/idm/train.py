@@ -1,9 +1,10 @@
-"""Trains one inverse dynamics model, and measures it on episodes that it has not seen."""
+"""Trains the inverse dynamics model of one generator and measures its errors on held-out episodes."""
 
 import torch
 
 from stages.common.progress import progress
-from stages.common.rng import numpy_stream, seed_of, torch_stream
+from stages.common.rng import numpy_stream, seed_of
+from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions
 from stages.idm.model import InverseDynamics
 
@@ -11,7 +12,7 @@ from stages.idm.model import InverseDynamics
 def train(
     data: Transitions, dataset: str, generator: int, config, device: torch.device
 ) -> tuple[InverseDynamics, dict]:
-    """The model of that generator and its held-out errors.
+    """Trains the model of one generator and measures its errors on held-out episodes.
 
     Arguments:
         config: the `idm` section.
@@ -27,7 +28,7 @@ def train(
     model = InverseDynamics(states.shape[1], actions.shape[1], config.hidden, config.head).to(device)
     model.fit_scales(states, next_states)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
 
     held_out = torch.from_numpy(data.held_out(config.held_out, numpy_stream("idm", dataset, "held out"))).to(device)
     rows = (~held_out).nonzero()[:, 0]
@@ -38,7 +39,7 @@ def train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        decay.step()
+        schedule.step()
 
     error = model.eval().infer(states[held_out], next_states[held_out]) - actions[held_out]
     squared = error.double().square().mean().item()

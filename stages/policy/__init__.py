@@ -1,5 +1,5 @@
-"""Room 5: policies. Training sets in, `models/<dataset>/<method>-<algorithm>.safetensors` out, all seeds stacked.
+"""Trains policies: one cell is a data set, a method's training set and an algorithm, with all seeds trained together.
 
-Read an algorithm first (`stages/algorithms/td3bc.py`), then `trainer.py`, which runs it, and `batches.py`, which feeds
-it.
+Training sets come in; `models/<dataset>/<method>-<algorithm>.safetensors` goes out. Read an algorithm first
+(`stages/algorithms/td3bc.py`), then `trainer.py`, which runs it, and `batches.py`, which supplies its data.
 """

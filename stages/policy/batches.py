@@ -1,4 +1,4 @@
-"""Batches for all learners at once, drawn from data that stay on the device."""
+"""Draws batches for all learners at once from data that stay on the device."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from stages.common.transitions import Transitions
 
 @dataclass(frozen=True)
 class Batch:
-    """(learners, batch) transitions, states normalised and rewards scaled as the settings say."""
+    """(learners, batch) transitions, with normalised states and scaled rewards."""
 
     states_and_actions: torch.Tensor  # (learners, batch, S + A)
     rewards: torch.Tensor  # (learners, batch)
     discounts: torch.Tensor  # (learners, batch)
     next_states: torch.Tensor  # (learners, batch, S)
-    next_actions: torch.Tensor | None = None  # (learners, batch, A), where they are asked for
-    next_known: torch.Tensor | None = None  # (learners, batch), 1 where the data tell the next action, else 0
+    next_actions: torch.Tensor | None = None  # (learners, batch, A), if the algorithm uses them
+    next_known: torch.Tensor | None = None  # (learners, batch), 1 if the data hold the next action, else 0
 
     @property
     def states(self) -> torch.Tensor:
@@ -29,9 +29,9 @@ class Batch:
 
 
 def following_actions(data: Transitions) -> tuple[np.ndarray, np.ndarray]:
-    """The action that the data took next, (N, A), and whether they tell it, (N, 1) of 0 and 1.
+    """The next action of each row, (N, A), and whether the data hold it, (N, 1) of 0 and 1.
 
-    They do where the next row starts in the very state where this one ends.
+    The data hold it if the following row starts in exactly the state in which this row ends.
     """
     known = np.zeros((len(data), 1), dtype=np.float32)
     known[:-1, 0] = (data.observations[1:] == data.next_observations[:-1]).all(1)
@@ -39,20 +39,22 @@ def following_actions(data: Transitions) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Batches:
-    """Real and synthetic transitions as one table of rows on the device, drawn with replacement.
+    """Real and synthetic transitions in one table on the device, from which batches are drawn with replacement.
 
-    Learner i learns from the synthetic rows of generator i mod generators. States are normalised by the real data's
-    mean and standard deviation (plus 1e-3, as TD3+BC does), rewards are `reward_scale` times themselves plus
-    `reward_shift`; the scale "returns" is 1000 / (largest - smallest episode return), IQL's for locomotion.
+    Learner i uses the synthetic rows of generator i mod generators. States are normalised by the real data's mean and
+    standard deviation (plus 1e-3, as in TD3+BC). Each step's reward r becomes `reward_scale` · r + `reward_shift`; the
+    scale "returns" is 1000 / (largest - smallest episode return), as in IQL on locomotion.
 
     Arguments:
         real: all real transitions.
-        chosen: those of them that are learned from.
+        chosen: the real transitions to learn from.
         settings: `batch`, `normalize_states`, `reward_scale` and `reward_shift`.
+        next_actions: whether batches hold the next actions.
 
     Attributes:
-        mean, std: (S,) tensors, what the states were normalised by.
-        largest_return: an upper bound of the discounted return's size that such rewards and discounts allow.
+        mean, std: (S,) tensors that normalise states.
+        largest_return: upper bound on the absolute discounted return, given these rewards and discounts.
+        generators: each learner's generator; None without synthetic data.
     """
 
     def __init__(
@@ -72,52 +74,61 @@ class Batches:
             mean, std = np.zeros_like(mean), np.ones_like(std)
         self.mean, self.std = (torch.from_numpy(value.astype(np.float32)).to(device) for value in (mean, std))
         self.scale = reward_scale(real) if settings.reward_scale == "returns" else settings.reward_scale
-        self.rows = torch.cat([self.table(data, device) for data in (chosen, synthetic) if data is not None])
+        sets = [data for data in (chosen, synthetic) if data is not None]
+        width = 2 * self.sizes[0] + self.sizes[1] + 2 + (self.sizes[1] + 1 if next_actions else 0)
+        self.rows = torch.empty(sum(map(len, sets)), width, device=device)
+        for data, rows in zip(sets, self.rows.split([len(data) for data in sets]), strict=True):
+            self.fill(rows, data)
         rewards, discounts = (self.rows[:, sum(self.sizes) + k] for k in (0, 1))
         self.largest_return = float((rewards.abs() / (1 - discounts)).max())
 
-        # Row k of a learner's batch comes from first[learner, k] and the count[learner, k] rows that follow.
-        self.first = torch.zeros(learners, batch, device=device)
-        self.count = torch.full((learners, batch), len(chosen), device=device, dtype=torch.float64)
+        # Element k of a learner's batch is drawn from the count[learner, k] rows that start at first[learner, k].
+        self.first = torch.zeros(learners, batch, dtype=torch.long, device=device)  # float32 is exact up to 2^24 only
+        self.count = torch.full((learners, batch), len(chosen), dtype=torch.float64, device=device)
         self.generators = None
         if synthetic is not None:
             ids, offsets, counts = np.unique(synthetic.generator, return_index=True, return_counts=True)
-            self.generators = [int(ids[learner % len(ids)]) for learner in range(learners)]
-            made = batch - round(batch * float(synthetic.real_fraction))
-            for learner, own in enumerate(self.generators):
-                self.first[learner, batch - made :] = float(len(chosen) + offsets[own])
-                self.count[learner, batch - made :] = float(counts[own])
-        self.first = self.first.long()
+            positions = [learner % len(ids) for learner in range(learners)]
+            self.generators = [int(ids[position]) for position in positions]
+            real_rows = round(batch * float(synthetic.real_fraction))
+            for learner, position in enumerate(positions):
+                self.first[learner, real_rows:] = len(chosen) + int(offsets[position])
+                self.count[learner, real_rows:] = int(counts[position])
 
-    def table(self, data: Transitions, device) -> torch.Tensor:
-        """(N, S + A + 2 + S), and A + 1 more columns with the next actions."""
+    def fill(self, rows: torch.Tensor, data: Transitions):
+        """Writes the data into `rows`, (N, S + A + 2 + S), and the next actions into A + 1 more columns.
+
+        Columns are copied one at a time, so that a large data set is not in memory twice.
+        """
+        shift = self.settings.reward_shift  # for each step, so the sum of n steps gets it Σ γʰ times
+        shift = shift if data.discount_sum is None else shift * data.discount_sum
         columns = [
             data.observations,
             data.actions,
-            (data.rewards * self.scale + self.settings.reward_shift)[:, None].astype(np.float32),
+            (data.rewards * self.scale + shift)[:, None].astype(np.float32),
             data.discounts[:, None],
             data.next_observations,
             *(following_actions(data) if self.next_actions else ()),
         ]
-        rows = torch.from_numpy(np.concatenate(columns, axis=1)).to(device)
+        for part, column in zip(rows.split([column.shape[1] for column in columns], dim=1), columns, strict=True):
+            part.copy_(torch.from_numpy(column))
         states, actions = self.sizes
         for start in (0, states + actions + 2):
             rows[:, start : start + states].sub_(self.mean).div_(self.std)
-        return rows
 
     def __call__(self, uniform: torch.Tensor) -> Batch:
-        """(learners, batch) float64 draws from [0, 1) → the batch."""
+        """The batch for uniform draws from [0, 1), (learners, batch) float64."""
         rows = self.rows[self.first + (uniform * self.count).long()]
         states, actions = self.sizes
         widths = [states + actions, 1, 1, states, *([actions, 1] if self.next_actions else [])]
         states_and_actions, rewards, discounts, *rest = rows.split(widths, dim=-1)
-        next_states, *following = (part.contiguous() for part in rest)
-        if following:
-            following[1] = following[1][..., 0]
-        return Batch(states_and_actions.contiguous(), rewards[..., 0], discounts[..., 0], next_states, *following)
+        next_states, *next_actions = (part.contiguous() for part in rest)
+        if next_actions:
+            next_actions[1] = next_actions[1][..., 0]
+        return Batch(states_and_actions.contiguous(), rewards[..., 0], discounts[..., 0], next_states, *next_actions)
 
 
 def reward_scale(real: Transitions) -> float:
-    """1000 / (largest - smallest episode return), IQL's normalisation of locomotion rewards."""
+    """IQL's scale of locomotion rewards: 1000 / (largest - smallest episode return)."""
     returns = real.returns()
     return float(1000 / (returns.max() - returns.min()))

@@ -1,4 +1,4 @@
-"""Networks with a leading learner axis: each learner has its own weights, and all share one batched product a layer."""
+"""Networks with a leading learner axis: each learner has its own weights, and a layer is one batched product."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from torch import nn
 
 
 class Linear(nn.Module):
-    """The same layer for many learners: (learners, batch, in) → (learners, batch, out).
+    """A linear layer with separate weights for each learner: (learners, batch, in) → (learners, batch, out).
 
-    Input of fewer learners goes through the first ones' layers. Weights and biases start as torch's own linear layer's
-    do, uniform within ±1/√in, each learner's from its own stream.
+    Input for fewer learners uses the first learners' weights. Weights and biases are initialised as in `nn.Linear`,
+    uniform within ±1/√in, each learner's from its own stream.
     """
 
     def __init__(self, inputs: int, outputs: int, streams: Sequence[torch.Generator]):
@@ -20,8 +20,8 @@ class Linear(nn.Module):
         bound = 1 / math.sqrt(inputs)
 
         def uniform(*shape):
-            drawn = [torch.empty(shape).uniform_(-bound, bound, generator=stream) for stream in streams]
-            return nn.Parameter(torch.stack(drawn))
+            weights = [torch.empty(shape).uniform_(-bound, bound, generator=stream) for stream in streams]
+            return nn.Parameter(torch.stack(weights))
 
         self.weight = uniform(inputs, outputs)
         self.bias = uniform(1, outputs)
@@ -31,7 +31,7 @@ class Linear(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer normalisation with a scale and a shift for each learner: (learners, batch, features), the same out."""
+    """Layer normalisation with separate scales and shifts for each learner, of (learners, batch, features)."""
 
     def __init__(self, features: int, learners: int):
         super().__init__()
@@ -39,15 +39,15 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(learners, 1, features))
 
     def forward(self, x):
-        normal = nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6)
-        return torch.addcmul(self.bias[: len(x)], normal, self.weight[: len(x)])
+        normalised = nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+        return torch.addcmul(self.bias[: len(x)], normalised, self.weight[: len(x)])
 
 
 class Mlp(nn.Module):
-    """Linear layers with ReLU between them, for many learners: (learners, batch, in) → (learners, batch, out).
+    """Linear layers with ReLU between them, for all learners: (learners, batch, in) → (learners, batch, out).
 
     Arguments:
-        norm: a layer normalisation after each ReLU, as ReBRAC's critics have.
+        norm: adds layer normalisation after each ReLU, as in ReBRAC's critics.
     """
 
     def __init__(self, widths: Sequence[int], streams: Sequence[torch.Generator], norm: bool = False):
@@ -55,11 +55,14 @@ class Mlp(nn.Module):
         self.layers = nn.ModuleList(Linear(i, o, streams) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(LayerNorm(width, len(streams)) for width in widths[1:-1]) if norm else None
 
-    def forward(self, x):
+    def forward(self, x, dropout_factors: Sequence[torch.Tensor] = ()):
+        """The output; hidden layer k is multiplied by `dropout_factors[k]`, (learners, batch, width), if given."""
         for k, layer in enumerate(self.layers[:-1]):
             x = layer(x).relu_()
             if self.norms is not None:
                 x = self.norms[k](x)
+            if dropout_factors:
+                x = x * dropout_factors[k]
         return self.layers[-1](x)
 
 
@@ -70,24 +73,24 @@ class Actor(nn.Module):
         super().__init__()
         self.body = Mlp([state, *hidden, action], streams)
 
-    def forward(self, states):
-        return self.body(states).tanh()
+    def forward(self, states, dropout_factors: Sequence[torch.Tensor] = ()):
+        return self.body(states, dropout_factors).tanh()
 
 
 class TwinCritic(nn.Module):
-    """Two Q functions for each learner, as twice as many learners: first all the first ones, then all the second."""
+    """Two Q functions for each learner, stored as twice as many learners: every first Q, then every second Q."""
 
     def __init__(self, state: int, action: int, hidden: Sequence[int], streams: Sequence[torch.Generator], norm=False):
         super().__init__()
         self.body = Mlp([state + action, *hidden, 1], [*streams, *streams], norm)
 
     def forward(self, states_and_actions):
-        """(learners, batch, S + A) → (2, learners, batch)."""
+        """(learners, batch, S + A) → both Q values, (2, learners, batch)."""
         both = self.body(states_and_actions.repeat(2, 1, 1))[..., 0]
         return both.view(2, -1, both.shape[-1])
 
     def first(self, states_and_actions):
-        """(learners, batch, S + A) → (learners, batch): the first Q alone."""
+        """(learners, batch, S + A) → the first Q alone, (learners, batch)."""
         return self.body(states_and_actions)[..., 0]
 
 
@@ -98,5 +101,5 @@ def track(target: nn.Module, online: nn.Module, tau: float):
 
 
 def frozen(module: nn.Module) -> nn.Module:
-    """The module, with parameters that take no gradient."""
+    """The same module, with gradients of its parameters turned off."""
     return module.requires_grad_(False)

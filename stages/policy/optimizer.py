@@ -1,13 +1,13 @@
-"""Adam for all learners at once, fit for CUDA graphs."""
+"""Adam for all learners at once, in a form that CUDA graphs can capture."""
 
 import torch
 
 
 def adam(groups, rate: float) -> torch.optim.Adam:
-    """torch's fused Adam; on CUDA its steps can be captured.
+    """torch's fused Adam, capturable on CUDA.
 
     Arguments:
-        groups: parameters, or dicts of them with an "lr" of their own: a tensor where it changes during the training.
+        groups: parameters, or dicts of them with their own "lr"; a learning rate that changes must be a tensor.
     """
     optimizer = torch.optim.Adam(groups, lr=rate, fused=True)
     for group in optimizer.param_groups:
@@ -16,7 +16,7 @@ def adam(groups, rate: float) -> torch.optim.Adam:
 
 
 def descend(optimizer: torch.optim.Adam, losses: torch.Tensor):
-    """One step down the sum of the learners' losses (learners,); they share no weight, so no gradient mixes."""
+    """One step on the sum of the learners' losses, (learners,); learners share no weights, so gradients do not mix."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for weight, gradient in zip(weights, torch.autograd.grad(losses.sum(), weights), strict=True):
         weight.grad = gradient

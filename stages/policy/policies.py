@@ -1,4 +1,4 @@
-"""A cell's policies as a file: `models/<dataset>/<method>-<algorithm>.safetensors`."""
+"""Saves and loads a cell's policies: `models/<dataset>/<method>-<algorithm>.safetensors`."""
 
 from pathlib import Path
 
@@ -9,10 +9,11 @@ from stages.common.files import atomic
 
 
 def save(policies: dict[str, torch.Tensor], path: Path | str):
+    """Writes the tensors that `train` returns."""
     with atomic(path) as temporary:
         save_file({name: tensor.cpu().contiguous() for name, tensor in policies.items()}, temporary)
 
 
 def load(path: Path | str) -> dict[str, torch.Tensor]:
-    """What `train` returned and `save` wrote."""
+    """Reads the tensors that `save` wrote."""
     return load_file(path)

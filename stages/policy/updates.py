@@ -1,4 +1,4 @@
-"""Runs a learner's updates: random numbers drawn in advance, losses compiled, on CUDA each update a captured graph."""
+"""Runs a learner's updates: random numbers are drawn in advance, losses compiled, and updates captured on CUDA."""
 
 from functools import partial
 
@@ -7,24 +7,26 @@ import torch
 from stages.common.capture import Captured
 from stages.policy.batches import Batches
 
-CHUNK = 100  # updates whose random numbers are drawn at once
+CHUNK = 100  # updates whose random numbers are drawn together
 
 
 class Updates:
-    """Calling it makes one update of all learners.
+    """Each call makes one update of all learners.
 
-    Each learner has a random stream of its own, so that its policy does not depend on its company. The numbers are
-    drawn before the update that uses them: a captured graph would replay its own for ever. Likewise an update finds its
-    place in them by a counter on the device, and leaves its losses in tensors that stay where they are.
+    Each learner has its own random stream, so its policy does not depend on how many others train beside it. Random
+    numbers are drawn outside the update, because a captured graph would replay those of its capture forever. For the
+    same reason an update finds its numbers by a counter on the device, and copies its losses into fixed tensors.
 
     Arguments:
-        streams: of the learners, on the device.
+        streams: the learners' random streams, on the device.
         compiled: whether the learner's losses go through `torch.compile`.
-        capture: see `Captured`; each kind of update is captured apart.
+        capture: see `Captured`; each phase of the updates is captured separately.
 
     Attributes:
-        done: how many updates were made.
-        losses: of the latest update, {name: (learners,) tensor}.
+        done: number of updates made.
+        losses: those of the latest update, {name: (learners,) tensor}.
+        dropout_masks: one bool tensor (CHUNK, learners, batch, width) for each hidden layer with dropout, true where a
+            unit is kept.
     """
 
     def __init__(self, learner, batches: Batches, streams: list[torch.Generator], compiled: bool, capture=None):
@@ -34,54 +36,65 @@ class Updates:
         device, (learners, batch) = batches.rows.device, batches.first.shape
         self.uniforms = torch.empty(CHUNK, learners, batch, dtype=torch.float64, device=device)
         self.normals = torch.empty(CHUNK, learners, batch, batches.sizes[1], device=device)
-        self.place = torch.zeros(1, dtype=torch.long, device=device)
-        self.kinds = [Captured(partial(self.update, phase), capture) for phase in range(learner.period)]
+        self.dropout, widths = getattr(learner, "dropout", (0.0, ()))
+        self.dropout_masks = [
+            torch.empty(CHUNK, learners, batch, width, dtype=torch.bool, device=device)
+            for width in (widths if self.dropout > 0 else ())
+        ]
+        self.position = torch.zeros(1, dtype=torch.long, device=device)
+        self.phases = [Captured(partial(self.update, phase), capture) for phase in range(learner.period)]
         self.done, self.losses = 0, {}
 
     def draw(self):
-        """The next chunk's random numbers."""
-        self.drawn_from = [stream.get_state() for stream in self.streams]
+        """Draws the random numbers of the next chunk."""
+        self.chunk_start = [stream.get_state() for stream in self.streams]
         for learner, stream in enumerate(self.streams):
-            for numbers, kind in ((self.uniforms, torch.rand), (self.normals, torch.randn)):
-                own = numbers[:, learner]
-                own.copy_(kind(own.shape, generator=stream, device=own.device, dtype=own.dtype))
-        self.place.zero_()
+            for numbers, sample in ((self.uniforms, torch.rand), (self.normals, torch.randn)):
+                part = numbers[:, learner]
+                part.copy_(sample(part.shape, generator=stream, device=part.device, dtype=part.dtype))
+            for masks in self.dropout_masks:
+                part = masks[:, learner]
+                part.copy_(torch.rand(part.shape, generator=stream, device=part.device) >= self.dropout)
+        self.position.zero_()
 
     def update(self, phase: int):
-        uniforms, normals = (numbers.index_select(0, self.place)[0] for numbers in (self.uniforms, self.normals))
-        for name, loss in self.learner.update(self.batches(uniforms), normals, phase).items():
+        uniforms, normals, *masks = (
+            numbers.index_select(0, self.position)[0] for numbers in (self.uniforms, self.normals, *self.dropout_masks)
+        )
+        with_masks = (masks,) if masks else ()
+        for name, loss in self.learner.update(self.batches(uniforms), normals, phase, *with_masks).items():
             self.losses.setdefault(name, torch.empty_like(loss)).copy_(loss)
-        self.place += 1
+        self.position += 1
 
     def __call__(self):
         if self.done % CHUNK == 0:
             self.draw()
-        self.kinds[self.done % self.learner.period]()
+        self.phases[self.done % self.learner.period]()
         self.done += 1
 
     def state(self) -> dict:
-        """All that the updates to come depend on."""
-        streams = self.drawn_from if self.done % CHUNK else [stream.get_state() for stream in self.streams]
+        """Everything that later updates depend on."""
+        streams = self.chunk_start if self.done % CHUNK else [stream.get_state() for stream in self.streams]
         parts = {name: part.state_dict() for name, part in self.parts().items()}
         return {"done": self.done, "parts": parts, "tensors": self.tensors(), "streams": streams}
 
     def restore(self, state: dict):
-        """Goes on where `state` was taken; what was used of the chunk begun there is drawn again."""
+        """Continues from `state`; the random numbers of a partly used chunk are drawn again."""
         for name, part in self.parts().items():
             part.load_state_dict(state["parts"][name])
         for name, tensor in self.tensors().items():
             tensor.copy_(state["tensors"][name])
         self.done = state["done"]
-        for stream, begin in zip(self.streams, state["streams"], strict=True):
-            stream.set_state(begin.cpu())
+        for stream, stream_state in zip(self.streams, state["streams"], strict=True):
+            stream.set_state(stream_state.cpu())
         if self.done % CHUNK:
             self.draw()
-            self.place += self.done % CHUNK
+            self.position += self.done % CHUNK
 
     def parts(self) -> dict:
         """The learner's networks and optimisers."""
         return {name: part for name, part in vars(self.learner).items() if hasattr(part, "load_state_dict")}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The learner's own tensors."""
+        """The learner's tensors outside networks and optimisers."""
         return {name: part for name, part in vars(self.learner).items() if torch.is_tensor(part)}

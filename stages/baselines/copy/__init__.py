@@ -1,6 +1,5 @@
-"""Control: "synthetic" transitions that are real ones, drawn again. Must score as the real data do, whatever their
-share.
+"""Control: "synthetic" transitions that are copies of real ones. It must score like the real data at any real fraction.
 
-But for ReBRAC, whose critic asks for the data's next action, which a copied row has lost, and for 10%-BC, since the
-copy is of all episodes.
+Two algorithms are exceptions. ReBRAC's critic uses the data's next action, which a copied row no longer has. 10%-BC
+selects the best real episodes, but the copies come from all episodes.
 """

@@ -1,90 +1,101 @@
-"""Makes DWM's training set for one data set: writes data/D/dwm.npz."""
+"""Generates DWM's training set: `python -m stages.baselines.dwm --dataset D` → data/D/dwm.npz.
 
-import argparse
+The set is written batch by batch because it has tens of millions of rows at the paper's size.
+"""
+
+from collections import Counter
 
 import numpy as np
 import torch
 
-from stages.augment.complete import Bounds
-from stages.augment.generate import ends, target
-from stages.augment.joined import joined, total
+from stages.augment.imagine import target_return
+from stages.baselines.dwm.settings import Settings
 from stages.baselines.dwm.value_expansion import lengths, n_step
-from stages.common.cost import made, parameters, timed
-from stages.common.params import load
 from stages.common.progress import progress
-from stages.common.rng import numpy_stream, torch_stream
-from stages.common.tasks import Task
-from stages.common.torch_setup import setup
+from stages.common.rng import numpy_stream
+from stages.common.settings import Budget, root
+from stages.common.stage import begin
+from stages.common.timing import timed
+from stages.common.torch_setup import setup, torch_stream
 from stages.common.transitions import Transitions
-from stages.diffusion import world_model
 from stages.diffusion.samplers import evaluations
+from stages.diffusion.settings import Sampler
+from stages.synthetic_data.bounds import Bounds, check_dropped
+from stages.synthetic_data.cost import cost_record, parameter_count
+from stages.synthetic_data.join import streamed
+from stages.synthetic_data.settings import Augment
+from stages.synthetic_data.terminals import ended, rule_of
+from stages.tasks.tasks import Task
+from stages.world_model import model as world_model
 
-READS = ("discount", "target_return", "device", "threads", "sampler", "augment", "budget", "dwm")
+READS = root("discount", "target_return", "terminals", "device", "threads") | {
+    "budget": Budget,
+    "sampler": Sampler,
+    "augment": Augment,
+    "dwm": Settings,
+}
 
 
-def expand(data: Transitions, dataset: str, task: Task, generator: int, model, params, device) -> tuple[dict, dict]:
-    """`dwm.futures` futures of every real state and action, each as one transition for each of `dwm.lambda_returns`.
+def expand(data: Transitions, dataset: str, task: Task, generator: int, model, params, device):
+    """Imagines `dwm.futures` futures of every real state and action, one transition each per λ of `dwm.lambda_returns`.
 
     Arguments:
-        params: has `discount`, `target_return`, `sampler`, `augment` and `dwm`.
+        params: has `discount`, `target_return`, `terminals`, `sampler`, `augment` and `dwm`.
 
-    Returns:
-        columns (n, …), and the counts {"windows", "kept", "dropped"}; kept and dropped are transitions.
-
-    Raises:
-        SystemExit: where a larger share than `augment.max_drop` stands on states or rewards outside the data's bounds.
+    Yields:
+        for each batch of futures and each λ: the columns (n, …), and the number of transitions dropped because a state
+        or reward on their way is implausible.
     """
     names, config = ("dwm", dataset, generator), params.dwm
     stream, rng = torch_stream(*names, device=device), numpy_stream(*names, "lengths")
-    bounds, asked = Bounds(data, params.augment.margin), target(data, params.target_return, params.discount, task)
+    bounds, healthy = Bounds(data, params.augment.margin), rule_of(task, params.terminals)
+    target = target_return(data, params.target_return, params.discount, task)
     starts = np.tile(np.arange(len(data)), config.futures)
-    parts = []
     for rows in np.split(starts, range(params.augment.batch, len(starts), params.augment.batch)):
         states, actions = (torch.from_numpy(array[rows]).to(device) for array in (data.observations, data.actions))
-        returns = torch.full((len(rows),), asked, device=device)
-        windows = model.imagine(states, actions, returns, params.sampler, stream)
-        path, rewards, ended = windows.states.cpu().numpy(), windows.rewards.cpu().numpy(), ends(windows, task.healthy)
-        believable = bounds.believable(rewards, path)
-        for weight in config.lambda_returns:
-            steps = lengths(len(rows), path.shape[1], weight, rng)
-            sums, following, discounts, sound = n_step(path, rewards, ended, steps, params.discount, believable)
-            columns = {
+        returns = torch.full((len(rows),), target, device=device)
+        windows = model.sample(states, actions, returns, params.sampler, stream)
+        path, rewards = windows.states.cpu().numpy(), windows.rewards.cpu().numpy()
+        learned = None if windows.terminals is None else windows.terminals.cpu().numpy()
+        ends, plausible = ended(path, healthy, learned), bounds.plausible(rewards, path)
+        for lambda_return in config.lambda_returns:
+            steps = lengths(len(rows), path.shape[1], lambda_return, rng)
+            columns, valid = n_step(path, rewards, ends, steps, params.discount, plausible)
+            columns |= {
                 "observations": data.observations[rows],
                 "actions": data.actions[rows],
-                "rewards": sums,
-                "next_observations": following,
-                "discounts": discounts,
-                "lambda_return": np.full(len(rows), weight, dtype=np.float32),
+                "lambda_return": np.full(len(rows), lambda_return, dtype=np.float32),
             }
-            parts.append({name: column[sound] for name, column in columns.items()})
-    merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    asked_for, kept = len(starts) * len(config.lambda_returns), len(merged["rewards"])
-    if asked_for - kept > params.augment.max_drop * asked_for:
-        told = f"{asked_for - kept:,} of {asked_for:,} transitions, outside the data's bounds"
-        raise SystemExit(f"{' '.join(map(str, names))}: dropped {told}; more than augment.max_drop allows")
-    return merged, {"windows": len(starts), "kept": kept, "dropped": asked_for - kept}
+            yield {name: column[valid] for name, column in columns.items()}, int((~valid).sum())
+
+
+def write(output, data: Transitions, dataset: str, task: Task, generator: int, model, params, device) -> Counter:
+    """Adds one generator's transitions to the `Stream` `output`; returns the counts {"windows", "kept", "dropped"}.
+
+    Raises:
+        SystemExit: if a larger share of the transitions than `augment.max_drop` was dropped, see `check_dropped`.
+    """
+    counts = Counter(windows=len(data) * params.dwm.futures, kept=0, dropped=0)
+    for columns, dropped in expand(data, dataset, task, generator, model, params, device):
+        output.add(columns, generator)
+        counts.update(kept=len(columns["rewards"]), dropped=dropped)
+    check_dropped(f"dwm {dataset} generator {generator}", counts["kept"], counts["dropped"], params.augment.max_drop)
+    return counts
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    dataset = parser.parse_args().dataset
-    params = load(*READS)
-    device = setup(params.device, params.threads)
-    with timed(f"data/{dataset}/dwm.npz"):
+    given, params = begin(__doc__, READS, "dataset")
+    dataset, device = given.dataset, setup(params.device, params.threads)
+    path, trained = f"data/{dataset}/dwm.npz", f"models/{dataset}/diffusion.safetensors"
+    with timed(path), streamed(path) as output:
         data, task = Transitions.load(f"data/{dataset}/real.npz"), Task.load(dataset)
-        trained = f"models/{dataset}/diffusion.safetensors"
-        models = world_model.load(trained, device)
-        found = [
-            expand(data, dataset, task, k, model, params, device)
-            for k, model in enumerate(progress(models, f"dwm {dataset}", unit="generator"))
-        ]
-        parts, counts = zip(*found, strict=True)
-        seen = total(counts)
-        each = seen["kept"] / len(params.dwm.lambda_returns)  # an algorithm learns from those of its own λ
-        passes = seen["windows"] * evaluations(params.sampler) / each
-        told = made([trained], parameters(models[0].network), passes, seen)
-        joined(parts, params.dwm.real_fraction, told).save(f"data/{dataset}/dwm.npz")
+        models, summed = world_model.load(trained, device), Counter()
+        for k, model in enumerate(progress(models, f"dwm {dataset}", unit="generator")):
+            summed.update(write(output, data, dataset, task, k, model, params, device))
+        learned_from = summed["kept"] / len(params.dwm.lambda_returns)  # an algorithm uses the rows of one λ
+        passes = summed["windows"] * evaluations(params.sampler) / learned_from
+        cost = cost_record([trained], parameter_count(models[0].network), passes, dict(summed))
+        output.save(path, params.dwm.real_fraction, cost)
 
 
 if __name__ == "__main__":

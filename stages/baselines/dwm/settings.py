@@ -1,10 +1,10 @@
-"""The section `dwm` of params.yaml."""
+"""Record of the section `dwm` of params.yaml."""
 
 from typing import Annotated
 
 from pydantic import Field
 
-from stages.common.algorithm_settings import Fraction, Positive, Section
+from stages.common.settings import Fraction, Positive, Section
 
 
 class Settings(Section):

@@ -1,9 +1,8 @@
-"""The ablation that DAWM's paper argues against: one diffusion model over states, rewards and actions, no inverse
-model.
+"""DAWM's ablation without an inverse model: one diffusion model imagines states, rewards and actions together.
 
-It is DAWM's world model with the actions among what it imagines: the same network, steps, data, sampler and
-return-to-go (the sections `diffusion`, `sampler` and `augment`), under the same name in `stages/diffusion/`. The first
-action is given, as DAWM's is; the window's copy of it is imagined and thrown away.
+It is DAWM's world model (`stages/world_model/`) with the actions among the imagined quantities. Network, budget, data,
+sampler and target return are DAWM's (the sections `diffusion`, `sampler` and `augment`). As in DAWM the first action is
+given; the model's own copy of it is discarded.
 
-Differs from the paper in nothing known: it gives no settings of its ablation.
+No difference from the paper (arXiv 2509.19538) is known; it publishes no settings of its ablation.
 """

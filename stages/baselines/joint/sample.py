@@ -1,41 +1,44 @@
-"""Makes the joint model's training set for one data set: writes data/D/joint.npz."""
+"""Samples the joint model's training set: `python -m stages.baselines.joint.sample --dataset D` → data/D/joint.npz."""
 
-import argparse
-
-from stages.augment.generate import generate, imagining
-from stages.augment.joined import joined, total
-from stages.common.cost import made, parameters, timed
-from stages.common.params import load
+from stages.augment.imagine import window_sampler
 from stages.common.progress import progress
-from stages.common.rng import torch_stream
-from stages.common.tasks import Task
-from stages.common.torch_setup import setup
+from stages.common.settings import Budget, root
+from stages.common.stage import begin
+from stages.common.timing import timed
+from stages.common.torch_setup import setup, torch_stream
 from stages.common.transitions import Transitions
-from stages.diffusion import world_model
 from stages.diffusion.samplers import evaluations
+from stages.diffusion.settings import Sampler
+from stages.synthetic_data.cost import cost_record, parameter_count
+from stages.synthetic_data.generate import generate
+from stages.synthetic_data.join import joined, total
+from stages.synthetic_data.settings import Augment
+from stages.tasks.tasks import Task
+from stages.world_model import model as world_model
 
-READS = ("discount", "target_return", "real_fraction", "device", "threads", "budget", "sampler", "augment")
+READS = root("discount", "target_return", "real_fraction", "terminals", "device", "threads") | {
+    "budget": Budget,
+    "sampler": Sampler,
+    "augment": Augment,
+}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    dataset = parser.parse_args().dataset
-    params = load(*READS)
-    device = setup(params.device, params.threads)
+    given, params = begin(__doc__, READS, "dataset")
+    dataset, device = given.dataset, setup(params.device, params.threads)
     with timed(f"data/{dataset}/joint.npz"):
         data, task = Transitions.load(f"data/{dataset}/real.npz"), Task.load(dataset)
-        trained, found = f"models/{dataset}/joint.safetensors", []
+        trained, sampled = f"models/{dataset}/joint.safetensors", []
         models = world_model.load(trained, device)
         for k, model in enumerate(progress(models, f"joint {dataset}", unit="generator")):
             stream = torch_stream("joint", dataset, k, "windows", device=device)
-            imagine = imagining(data, task, model, None, params, stream)
-            found.append(generate(data, imagine, params, f"joint {dataset} generator {k}", stream))
-        parts, counts = zip(*found, strict=True)
-        seen = total(counts)
-        passes = seen["windows"] * evaluations(params.sampler) / seen["kept"]
-        told = made([trained], parameters(models[0].network), passes, seen)
-        joined(parts, params.real_fraction, told).save(f"data/{dataset}/joint.npz")
+            sample_windows = window_sampler(data, task, model, None, params, stream)
+            sampled.append(generate(data, sample_windows, params, f"joint {dataset} generator {k}", stream))
+        parts, counts = zip(*sampled, strict=True)
+        summed = total(counts)
+        passes = summed["windows"] * evaluations(params.sampler) / summed["kept"]
+        cost = cost_record([trained], parameter_count(models[0].network), passes, summed)
+        joined(parts, params.real_fraction, cost).save(f"data/{dataset}/joint.npz")
 
 
 if __name__ == "__main__":

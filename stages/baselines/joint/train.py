@@ -1,33 +1,32 @@
-"""Trains the joint models of one data set: writes models/D/joint.safetensors."""
-
-import argparse
+"""Trains the joint models: `python -m stages.baselines.joint.train --dataset D` → models/D/joint.safetensors."""
 
 from stages.common.checkpoint import Checkpoint
-from stages.common.cost import timed
-from stages.common.params import load
-from stages.common.tasks import Task
+from stages.common.settings import Budget, root
+from stages.common.stage import begin
+from stages.common.timing import timed
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
-from stages.diffusion.train import train
-from stages.diffusion.world_model import save
+from stages.tasks.tasks import Task
+from stages.world_model.model import save
+from stages.world_model.settings import Diffusion
+from stages.world_model.train import train
 
-READS = ("generators", "horizon", "discount", "device", "threads", "budget", "diffusion")
+READS = root("generators", "horizon", "terminals", "discount", "device", "threads") | {
+    "budget": Budget,
+    "diffusion": Diffusion,
+}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    dataset = parser.parse_args().dataset
-    params = load(*READS)
-    device = setup(params.device, params.threads)
+    given, params = begin(__doc__, READS, "dataset")
+    dataset, device = given.dataset, setup(params.device, params.threads)
     files = [f"data/{dataset}/{name}" for name in ("real.npz", "task.json")]
     path = f"models/{dataset}/joint.safetensors"
     with timed(path):
         checkpoint = Checkpoint(f"joint {dataset}", params, files, device)
-        given = Transitions.load(files[0]), dataset, Task.load(dataset)
-        every = range(params.generators)
-        models = [train(*given, k, params, device, checkpoint, joint=True)[0] for k in every]
-        save(models, path)
+        data = Transitions.load(files[0]), dataset, Task.load(dataset)
+        generators = range(params.generators)
+        save([train(*data, k, params, device, checkpoint, joint=True)[0] for k in generators], path)
         checkpoint.discard()
 
 

@@ -1,83 +1,83 @@
-"""Makes the one-step models' training set for one data set: writes data/D/onestep.npz."""
-
-import argparse
+"""Rolls out the one-step models: `python -m stages.baselines.onestep.rollout --dataset D` → data/D/onestep.npz."""
 
 import torch
 from safetensors.torch import load_file
 
-from stages.augment.generate import generate
-from stages.augment.joined import joined, total
 from stages.baselines.onestep.dynamics import OneStep
+from stages.baselines.onestep.settings import Settings
 from stages.baselines.onestep.train import build
-from stages.common.cost import made, parameters, timed
-from stages.common.params import load
 from stages.common.progress import progress
-from stages.common.rng import torch_stream
-from stages.common.tasks import Task
-from stages.common.torch_setup import setup
+from stages.common.settings import Budget, root
+from stages.common.stage import begin
+from stages.common.timing import timed
+from stages.common.torch_setup import setup, torch_stream
 from stages.common.transitions import Transitions
+from stages.synthetic_data.cost import cost_record, parameter_count
+from stages.synthetic_data.generate import generate
+from stages.synthetic_data.join import joined, total
+from stages.synthetic_data.settings import Augment
+from stages.synthetic_data.terminals import ended, rule_of, terminals_learned
+from stages.tasks.tasks import Task
 
-READS = (
-    "generators",
-    "horizon",
-    "discount",
-    "real_fraction",
-    "device",
-    "threads",
-    "budget",
-    "augment",
-    "onestep",
-)
+READS = root("generators", "horizon", "terminals", "discount", "real_fraction", "device", "threads") | {
+    "budget": Budget,
+    "augment": Augment,
+    "onestep": Settings,
+}
 
 
 def rollout(model: OneStep, healthy, states, actions, horizon: int, penalty: float, stream: torch.Generator):
-    """Rollouts from real states (B, S) with the data's actions (B, A) first and the cloned behaviour's then.
+    """Rolls the models out from real states (B, S), with the data's actions (B, A) first, then the cloned policy's.
 
     Arguments:
-        healthy: states (…, S) → (…) bool, False where the task ends; None where that is not known.
-        penalty: times the models' uncertainty is what rewards are to be lowered by.
+        healthy: the environment's rule or None, see `terminals.rule_of`.
+        penalty: factor of the models' uncertainty, see `OneStep.step`.
 
     Returns:
-        what `complete` takes, NumPy: states (B, H + 1, S), actions (B, H, A), rewards, ended and penalties (B, H).
+        the arguments of `to_transitions` in NumPy: states (B, H + 1, S), actions (B, H, A), rewards, ended and
+        penalties (B, H).
     """
-    path, acted, rewards, ended, penalties = [states], [actions], [], [], []
+    path, path_actions, rewards, ends, penalties = [states], [actions], [], [], []
     for step in range(horizon):
-        reward, end, following, uncertainty = model.step(path[-1], acted[-1], stream)
-        for found, value in ((rewards, reward), (path, following), (penalties, penalty * uncertainty)):
-            found.append(value)
-        ended.append(torch.zeros(len(states), dtype=torch.bool) if end is None else end)
+        reward, end, next_states, uncertainty = model.step(path[-1], path_actions[-1], stream)
+        path.append(next_states)
+        rewards.append(reward)
+        penalties.append(penalty * uncertainty)
+        if end is not None:
+            ends.append(end)
         if step < horizon - 1:
-            acted.append(model.behave(following, stream))
-    path, acted, rewards, ended, penalties = (
-        torch.stack([part.cpu() for part in parts], dim=1).numpy() for parts in (path, acted, rewards, ended, penalties)
-    )
-    return path, acted, rewards, ended if healthy is None else ~healthy(path[:, 1:]), penalties
+            path_actions.append(model.behave(next_states, stream))
+
+    def stacked(parts):
+        return torch.stack(parts, dim=1).cpu().numpy() if parts else None
+
+    path, path_actions, rewards, ends, penalties = map(stacked, (path, path_actions, rewards, ends, penalties))
+    return path, path_actions, rewards, ended(path[:, 1:], healthy, ends), penalties
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    dataset = parser.parse_args().dataset
-    params = load(*READS)
-    device = setup(params.device, params.threads)
+    given, params = begin(__doc__, READS, "dataset")
+    dataset, device = given.dataset, setup(params.device, params.threads)
     with timed(f"data/{dataset}/onestep.npz"):
         data, task = Transitions.load(f"data/{dataset}/real.npz"), Task.load(dataset)
-        trained, config, found = f"models/{dataset}/onestep.safetensors", params.onestep.dynamics, []
-        models = torch.nn.ModuleList(build(data, task, dataset, k, config) for k in range(params.generators))
+        trained, config, sampled = f"models/{dataset}/onestep.safetensors", params.onestep.dynamics, []
+        learned, healthy = terminals_learned(data, task, params.terminals), rule_of(task, params.terminals)
+        models = torch.nn.ModuleList(build(data, learned, dataset, k, config) for k in range(params.generators))
         models.to(device).eval().load_state_dict(load_file(trained, str(device)))
         for k, model in enumerate(progress(models, f"onestep {dataset}", unit="generator")):
             stream = torch_stream("onestep", dataset, k, "rollouts", device=device)
 
-            def imagine(states, actions, model=model, stream=stream):
-                return rollout(model, task.healthy, states, actions, params.horizon, params.onestep.penalty, stream)
+            def sample_windows(states, actions, model=model, stream=stream):
+                return rollout(model, healthy, states, actions, params.horizon, params.onestep.penalty, stream)
 
-            found.append(generate(data, imagine, params, f"onestep {dataset} generator {k}", stream))
-        parts, counts = zip(*found, strict=True)
-        seen, horizon = total(counts), params.horizon
-        passes = seen["windows"] * (horizon * config.members + horizon - 1) / seen["kept"]
-        told = made([trained], parameters(models[0].dynamics, models[0].behaviour), passes, seen)
-        own = params.onestep.real_fraction
-        joined(parts, params.real_fraction if own is None else own, told).save(f"data/{dataset}/onestep.npz")
+            sampled.append(generate(data, sample_windows, params, f"onestep {dataset} generator {k}", stream))
+        parts, counts = zip(*sampled, strict=True)
+        summed, horizon = total(counts), params.horizon
+        passes = summed["windows"] * (horizon * config.members + horizon - 1) / summed["kept"]
+        cost = cost_record([trained], parameter_count(models[0].dynamics, models[0].behaviour), passes, summed)
+        own_fraction = params.onestep.real_fraction
+        real_fraction = params.real_fraction if own_fraction is None else own_fraction
+        joined(parts, real_fraction, cost).save(f"data/{dataset}/onestep.npz")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Control: DAWM's imagined states and inferred actions, but what follows is the simulator's own.
+"""Control: DAWM's imagined states and inferred actions with the simulator's own next states, rewards and terminals.
 
-It tells what perfect fidelity would give. Where it scores as DAWM does, DAWM's errors are not what holds it back. Only
-for environments whose observation holds the simulator's state.
+It shows what a world model without error would give: if it scores like DAWM, the model's errors are not what limits
+DAWM. It needs an environment whose observation contains the simulator's state.
 """

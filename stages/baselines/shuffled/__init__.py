@@ -1,6 +1,4 @@
-"""Control: DAWM's imagined states and rewards, but with the data's actions drawn at random in the place of inferred
-ones.
+"""Control: DAWM's imagined states and rewards with random actions of the data in place of the inferred ones.
 
-It tells whether the inverse dynamics model matters: where it scores as DAWM does, the actions between imagined states
-do not.
+It shows whether the inverse dynamics model matters: if it scores like DAWM, the actions between imagined states do not.
 """

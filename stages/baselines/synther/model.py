@@ -1,4 +1,4 @@
-"""SynthER's denoiser, and the vector that a transition becomes."""
+"""SynthER's diffusion model: transitions as vectors, the denoiser, its loss and its samples."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from stages.common.transitions import Transitions
 from stages.diffusion.embedding import features
 from stages.diffusion.normalizers import Gaussian
 from stages.diffusion.process import Edm, shaped
-from stages.diffusion.samplers import SAMPLERS
+from stages.diffusion.samplers import SAMPLERS, temperature_of
 
 
 class Denoiser(nn.Module):
@@ -32,7 +32,7 @@ class Denoiser(nn.Module):
 
 
 def vectors(data: Transitions) -> np.ndarray:
-    """(N, 2 S + A + 2): state, action, reward, next state, and whether the task ended there, 0 or 1."""
+    """(N, 2 S + A + 2): state, action, reward, next state, and terminal flag, 0 or 1."""
     ended = (data.discounts == 0)[:, None].astype(np.float32)
     return np.concatenate(
         [data.observations, data.actions, data.rewards[:, None], data.next_observations, ended], axis=1
@@ -40,7 +40,7 @@ def vectors(data: Transitions) -> np.ndarray:
 
 
 class SynthEr(nn.Module):
-    """EDM over `vectors`; all but the end of the task are standardised."""
+    """EDM diffusion model of `vectors`. All components except the terminal flag are standardised."""
 
     def __init__(self, state: int, action: int, config):
         super().__init__()
@@ -50,30 +50,33 @@ class SynthEr(nn.Module):
         self.network = Denoiser(sum(self.split), config.width, config.blocks, config.embedding)
 
     def normalized(self, x):
-        """(N, D) in the data's units → (N, D)."""
+        """Unnormalised vectors (N, D) → normalised ones."""
         return torch.cat([self.normalizer(x[:, :-1]), x[:, -1:]], dim=1)
 
     def loss(self, data: torch.Tensor, draws) -> torch.Tensor:
         """The weighted squared error of the clean estimate (Karras et al. 2022, arXiv 2206.00364, eq. 8); () tensor.
 
         Arguments:
-            data: (N, D) normalised; draws: rows of it and noise, see `Draws`.
+            data: (N, D) normalised.
+            draws: random rows and noise of one update, an `UpdateNoise`.
         """
         clean = data[draws.rows[draws.starts]]
         sigma = self.process.draw(draws.normal, draws.uniform)
-        found = self.process.denoise(self.network, clean + shaped(sigma, clean) * draws.noise, sigma, None)
-        return (self.process.weight(sigma) * (found - clean).square().mean(1)).mean()
+        clean_estimate = self.process.denoise(self.network, clean + shaped(sigma, clean) * draws.noise, sigma, None)
+        return (self.process.weight(sigma) * (clean_estimate - clean).square().mean(1)).mean()
 
     @torch.no_grad()
     def sample(self, count: int, sampler, stream: torch.Generator) -> tuple[np.ndarray, ...]:
-        """NumPy states (B, S), actions (B, A) within [-1, 1], rewards (B,), next states (B, S), ended (B,) bool.
+        """Samples B = `count` transitions.
 
         Arguments:
-            sampler: `synther.sampler`; its temperature scales the noise that a stochastic one adds and starts from.
+            sampler: `synther.sampler`; its temperature scales the initial noise and any noise that the sampler adds.
+
+        Returns:
+            NumPy states (B, S), actions (B, A) within [-1, 1], rewards (B,), next states (B, S), ended (B,) bool.
         """
         device = stream.device
-        stochastic = sampler.method == "ancestral" or (sampler.method == "heun" and sampler.churn.amount > 0)
-        temperature = sampler.temperature if stochastic else 1.0
+        temperature = temperature_of(sampler)
 
         def noise():
             return temperature * torch.randn(count, sum(self.split), generator=stream, device=device)
@@ -85,5 +88,5 @@ class SynthEr(nn.Module):
         run = partial(SAMPLERS[sampler.method], noise=noise, churn=sampler.churn)
         z = run(denoise, sigmas[0] * noise(), sigmas)
         x = torch.cat([self.normalizer.inverse(z[:, :-1]), z[:, -1:]], dim=1)
-        states, actions, rewards, following, ended = (part.cpu().numpy() for part in x.split(self.split, dim=1))
-        return states, actions.clip(-1, 1), rewards[:, 0], following, ended[:, 0] > 0.5
+        states, actions, rewards, next_states, ended = (part.cpu().numpy() for part in x.split(self.split, dim=1))
+        return states, actions.clip(-1, 1), rewards[:, 0], next_states, ended[:, 0] > 0.5

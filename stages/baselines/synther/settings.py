@@ -1,7 +1,7 @@
-"""The section `synther` of params.yaml."""
+"""Record of the section `synther` of params.yaml."""
 
-from stages.common.algorithm_settings import Fraction, Positive, Section
-from stages.common.world_model_settings import Edm, PlainSampler, Shared, Trained
+from stages.common.settings import Fraction, Positive, Section, Shared
+from stages.diffusion.settings import Edm, Trained, UnconditionalSampler
 
 
 class Denoiser(Trained):
@@ -13,7 +13,7 @@ class Denoiser(Trained):
 
 class Settings(Section):
     denoiser: Denoiser
-    sampler: PlainSampler
+    sampler: UnconditionalSampler
     sample_batch: Positive
     transitions: Shared
     real_fraction: Fraction

@@ -1,12 +1,12 @@
-"""Ships snapshots of a training as behaviours, and measures what each of them scores.
+"""Selects snapshots of a SAC training as behaviour policies, copies them here and measures their scores.
 
     python -m stages.data.behaviours.select walker2d run0 raw/walker2d --medium 700000 --expert 1600000
 
-The snapshots are chosen by hand from curve.csv: D4RL's medium data average a return of 1422 (hopper), 2852 (walker2d)
-and 4770 (halfcheetah), and SAC passes these for moments before it stays there. `medium-replay` gets evenly spaced
-snapshots up to the medium one. Tiers that are not named keep what they have, so they may come from different runs.
-Hopper's replay goes on to step 210,000, past its medium snapshot: the returns of single snapshots jump, and what was
-first taken for medium, the last one, turned out 23% above D4RL's average over 100,000 steps.
+The snapshots are chosen by hand from curve.csv. D4RL's medium data have a mean return of 1422 (hopper), 2852 (walker2d)
+and 4770 (halfcheetah), and SAC's return jumps beyond these values before it settles there. `medium-replay` gets evenly
+spaced snapshots up to the medium one. A tier that the command does not name keeps its snapshots, so the tiers may come
+from different runs. Hopper's replay extends to step 210,000, past its medium snapshot: step 210,000 was first chosen as
+medium, but its return turned out 23% above D4RL's mean over 100,000 steps.
 """
 
 import argparse
@@ -16,18 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common.environments import ENVIRONMENTS
 from stages.common.files import write_json
 from stages.common.rng import numpy_stream
-from stages.common.tasks import RETURN_SCALES, gym_mujoco
 from stages.data.local import BEHAVIOURS, Behaviour, rollouts
+from stages.tasks.environments import ENVIRONMENTS
+from stages.tasks.tasks import RETURN_SCALES, gym_mujoco
 
 REPLAY = 20
 STEPS = 10_000
 
 
 def average_return(environment: dict, path: Path) -> float:
-    """Mean undiscounted return of the whole episodes in STEPS stochastic steps."""
+    """Mean undiscounted return of the complete episodes within STEPS stochastic steps."""
     rows = list(rollouts(environment, Behaviour(path), STEPS, 1.0, numpy_stream("select", path.stem)))
     ends = [k for k, row in enumerate(rows) if row[4] == 0 or row[5]]
     ends = ends[:-1] or ends
@@ -36,7 +36,7 @@ def average_return(environment: dict, path: Path) -> float:
 
 
 def evenly(medium: int, every: int) -> list[int]:
-    """REPLAY training steps up to the medium one, at which there are snapshots."""
+    """Training steps of REPLAY evenly spaced snapshots, up to the medium one."""
     return sorted({max(round(medium * k / REPLAY / every), 1) * every for k in range(1, REPLAY + 1)})
 
 
@@ -65,9 +65,9 @@ def main():
         shipped["tiers"][tier] = [f"{arguments.run}/{step}.safetensors" for step in chosen]
         for step, name in zip(chosen, shipped["tiers"][tier], strict=True):
             shutil.copy(arguments.raw / f"{step}.safetensors", folder / name)
-            found = average_return(ENVIRONMENTS[arguments.task], folder / name)
-            shipped["scores"][name] = round(float(gym_mujoco(arguments.task).score(found)), 1)
-            print(f"{arguments.task} {tier} {name}: return {found:.0f}, score {shipped['scores'][name]}", flush=True)
+            average = average_return(ENVIRONMENTS[arguments.task], folder / name)
+            shipped["scores"][name] = round(float(gym_mujoco(arguments.task).score(average)), 1)
+            print(f"{arguments.task} {tier} {name}: return {average:.0f}, score {shipped['scores'][name]}", flush=True)
     used = {name for names in shipped["tiers"].values() for name in names}
     shipped["scores"] = {name: score for name, score in shipped["scores"].items() if name in used}
     write_json(index, shipped)

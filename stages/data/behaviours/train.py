@@ -1,14 +1,14 @@
-"""Trains one SAC agent and keeps its actor at regular intervals: the raw material of the shipped behaviours.
+"""Trains a SAC agent and saves its actor at regular intervals, from which `select.py` chooses behaviour policies.
 
     python -m venv .behaviours && .behaviours/bin/pip install -r stages/data/behaviours/requirements.txt
     .behaviours/bin/python stages/data/behaviours/train.py Hopper-v4 --steps 1000000 --out raw/hopper
 
-It runs apart from the pipeline, with its own requirements: the pipeline reads only what `select.py` ships.
-SAC is sbx's (Stable-Baselines3 in JAX) with its defaults, those of Haarnoja et al. 2018, but for what makes a run on
-one CPU core short: two hidden layers of 128 units instead of 256 (a snapshot is 80 KB), four environments side by side
-with one update for two of their steps, and a learning rate of 7.3e-4. hopper has two: run1 with --seed 1, run0 with
---environments 1 --interval 1 --updates 1 --learning-rate 3e-4 --every 5000. On one core: OMP_NUM_THREADS=1
-XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset -c 0, which gives about 420 steps/s.
+This script is not part of the pipeline and has its own requirements; the pipeline reads only the selected snapshots.
+SAC is sbx's (Stable-Baselines3 in JAX) with its defaults, those of Haarnoja et al. 2018, except for changes that
+shorten a run on one CPU core: two hidden layers of 128 units instead of 256 (a snapshot is 80 KB), four parallel
+environments with one update for every two of their steps, and a learning rate of 7.3e-4. hopper has two runs: run1 with
+--seed 1, and run0 with --environments 1 --interval 1 --updates 1 --learning-rate 3e-4 --every 5000. With
+OMP_NUM_THREADS=1 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset -c 0, one core makes about 420 steps/s.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def actor_weights(parameters: dict) -> dict[str, np.ndarray]:
 
 
 class Snapshots(BaseCallback):
-    """Every `every` steps: the actor, and a row of the training curve."""
+    """Saves the actor and a row of the training curve every `every` steps."""
 
     def __init__(self, folder: Path, every: int):
         super().__init__()
@@ -70,9 +70,9 @@ def main():
     parser.add_argument("environment", help="Gymnasium id, e.g. Hopper-v4")
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--every", type=int, default=10_000, help="steps between snapshots")
-    parser.add_argument("--environments", type=int, default=4, help="side by side")
-    parser.add_argument("--interval", type=int, default=8, help="steps of each of them between calls of the optimiser")
-    parser.add_argument("--updates", type=int, default=16, help="in each such call")
+    parser.add_argument("--environments", type=int, default=4, help="environments in parallel")
+    parser.add_argument("--interval", type=int, default=8, help="steps of each environment between updates")
+    parser.add_argument("--updates", type=int, default=16, help="gradient updates at a time")
     parser.add_argument("--learning-rate", type=float, default=7.3e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder for the snapshots and curve.csv")

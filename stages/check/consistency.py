@@ -1,0 +1,54 @@
+"""Rejects values that are valid one by one but contradict each other or this machine."""
+
+from stages.check.algorithms import resolved
+from stages.tasks.environments import resettable
+from stages.tasks.tasks import environment_of
+
+
+def sampler_steps(params):
+    levels, steps = params.diffusion.ddpm.levels, params.sampler.steps
+    if params.diffusion.process == "ddpm" and steps > levels:
+        raise ValueError(f"sampler.steps = {steps} exceeds diffusion.ddpm.levels = {levels}")
+
+
+def churn_levels(params):
+    for key, sampler in (("sampler", params.sampler), ("synther.sampler", params.synther.sampler)):
+        if sampler.churn.low > sampler.churn.high:
+            raise ValueError(
+                f"{key}.churn.low = {sampler.churn.low:g} exceeds {key}.churn.high = {sampler.churn.high:g}"
+            )
+
+
+def lambda_returns(params):
+    """DWM makes transitions for the λ in `dwm.lambda_returns` only; each algorithm's `lambda_return` must be there."""
+    available = params.dwm.lambda_returns
+    for (dataset, algorithm), settings in resolved(params).items() if "dwm" in params.methods else ():
+        if settings["lambda_return"] not in available:
+            raise ValueError(
+                f"lambda_return = {settings['lambda_return']:g} of {algorithm} on {dataset}"
+                f" is not among dwm.lambda_returns = {available}"
+            )
+
+
+def oracle_environments(params):
+    """The control `oracle` steps the simulator from observations, so they must hold the simulator's full state."""
+    for dataset in params.datasets if "oracle" in params.methods else ():
+        environment = environment_of(dataset, params.source)  # None for Minari: known only after reading
+        if environment is not None and not resettable(environment):
+            raise ValueError(
+                f"methods: oracle cannot run on {dataset}, whose observations do not hold the simulator's full state"
+            )
+
+
+def device_exists(params):
+    if params.device == "cuda":
+        import torch  # slow to import, and nothing else here needs it
+
+        if not torch.cuda.is_available():
+            raise ValueError("device = 'cuda': no CUDA device here; allowed: auto, cpu")
+
+
+def check(params):
+    """Raises ValueError for the first contradiction, naming the keys."""
+    for rule in (sampler_steps, churn_levels, lambda_returns, oracle_environments, device_exists):
+        rule(params)

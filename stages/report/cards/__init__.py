@@ -1,0 +1,1 @@
+"""The data card of each data set: what was recorded, as text and figure."""

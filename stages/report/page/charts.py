@@ -1,0 +1,201 @@
+"""The page's interactive charts: one Vega-Lite specification for each kind; the page fills in each panel's rows.
+
+A specification reads the named data `rows` and the signals `methods` and `algorithms`, which the page's filter sets;
+other signals are the panel's values. There are no legends: the filter shows each method's colour.
+"""
+
+from typing import NamedTuple
+
+import altair as alt
+
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+HEIGHT = 240
+INK = alt.value("currentColor")  # the page's, light or dark
+
+
+class Names(NamedTuple):
+    """Labels in the order of the grid: the methods' with their colours, and the algorithms'."""
+
+    colours: dict[str, str]
+    algorithms: list[str]
+
+
+def chosen(field: str = "method", among: str = "methods") -> str:
+    return f"indexof({among}, datum.{field}) >= 0"
+
+
+def chart() -> alt.Chart:
+    return alt.Chart(alt.NamedData("rows"))
+
+
+def coloured(colours: dict[str, str]) -> alt.Chart:
+    """Rows of the methods that are shown, in their colours."""
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    return chart().transform_filter(chosen()).encode(color=alt.Color("method:N", scale=scale, legend=None))
+
+
+def level(signal: str, dash: tuple = (5, 4)) -> alt.Chart:
+    """A line across the panel at a signal's value; none if it is null."""
+    one = chart().transform_aggregate(rows="count()").transform_calculate(level=signal)
+    rule = one.transform_filter("isValid(datum.level)").mark_rule(strokeDash=list(dash), opacity=0.6)
+    return rule.encode(y="level:Q", color=INK)
+
+
+def finished(layers: list, **signals) -> dict:
+    """The layers as a specification: full width, without frame, in the page's font."""
+    params = [alt.param(name=name, value=value) for name, value in {"methods": [], "algorithms": [], **signals}.items()]
+    whole = alt.layer(*layers).properties(width="container", height=HEIGHT).add_params(*params)
+    whole = whole.configure(font=FONT, background="transparent").configure_view(stroke=None)
+    look = {
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+    }
+    return whole.configure_axis(**look).to_dict()
+
+
+def tips(*columns: str, **titled: str) -> list[alt.Tooltip]:
+    """Columns under their own names, or under the one given."""
+    return [alt.Tooltip(column) for column in columns] + [alt.Tooltip(of, title=name) for name, of in titled.items()]
+
+
+def scores(names: Names) -> dict:
+    """Bars of means, intervals, and a point a seed; signal `behaviour`: the data's own average."""
+    own = coloured(names.colours).transform_filter(chosen("algorithm", "algorithms"))
+    axis = alt.Axis(labelAngle=0, grid=False)
+    place = {
+        "x": alt.X("algorithm:N", sort=names.algorithms, title=None, axis=axis, scale=alt.Scale(paddingInner=0.18)),
+        "xOffset": alt.XOffset("method:N", sort=list(names.colours)),
+    }
+    means, seeds = own.transform_filter("isValid(datum.mean)"), own.transform_filter("isValid(datum.seed)")
+    told = tips("method:N", "algorithm:N", "mean:N", "interval:N", "seeds:N")
+    bars = means.mark_bar(opacity=0.8, cornerRadiusEnd=2)
+    lines = means.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.6)
+    points = seeds.mark_circle(size=26, opacity=0.75)
+    return finished(
+        [
+            bars.encode(**place, y=alt.Y("value:Q", title="score"), tooltip=told),
+            level("behaviour"),
+            lines.encode(**place, y="low:Q", y2="high:Q", color=INK, tooltip=told),
+            points.encode(
+                **place, y="value:Q", color=INK, tooltip=tips("method:N", "algorithm:N", "seed:N", score="value:Q")
+            ),
+        ],
+        behaviour=None,
+    )
+
+
+def curves(names: Names) -> dict:
+    """Means over seeds against updates, bands of one deviation; signal `behaviour` as above."""
+    own = coloured(names.colours)
+    x = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, format="~s", tickCount=5))
+    told = tips("method:N", "step:Q", "mean:N", "seeds:N")
+    return finished(
+        [
+            own.mark_area(opacity=0.13).encode(x=x, y=alt.Y("low:Q", title="score"), y2="high:Q"),
+            level("behaviour"),
+            own.mark_line(strokeWidth=2).encode(x=x, y="value:Q"),
+            own.mark_circle(size=40, opacity=1).encode(x=x, y="value:Q", tooltip=told),
+        ],
+        behaviour=None,
+    )
+
+
+def profiles(names: Names) -> dict:
+    """Share of runs above each score, with bands where there are intervals."""
+    own = coloured(names.colours)
+    x = alt.X("threshold:Q", title="normalised score", axis=alt.Axis(grid=False))
+    y = alt.Y("share:Q", title="share of runs above it")
+    told = tips("method:N", "interval:N", score="threshold:Q", share="share:Q")
+    band = own.transform_filter("isValid(datum.low)").mark_area(opacity=0.13, interpolate="step-after")
+    return finished(
+        [
+            band.encode(x=x, y=alt.Y("low:Q", title="share of runs above it"), y2="high:Q"),
+            own.mark_line(strokeWidth=2, interpolate="step-after").encode(x=x, y=y),
+            own.mark_circle(size=60, opacity=0).encode(x=x, y=y, tooltip=told),
+        ]
+    )
+
+
+def improvements(names: Names) -> dict:
+    """A matrix: the probability that the row's method scores above the column's."""
+    order = list(names.colours)
+    own = chart().transform_filter(chosen()).transform_filter(chosen("over"))
+    place = {
+        "x": alt.X("over:N", sort=order, title="… above a run of", axis=alt.Axis(labelAngle=-35, grid=False)),
+        "y": alt.Y("method:N", sort=order, title="a run of …", axis=alt.Axis(grid=False)),
+    }
+    colour = alt.Color("value:Q", scale=alt.Scale(scheme="purpleorange", domain=[1, 0]), legend=None)
+    on = alt.condition("abs(datum.value - 0.5) > 0.3", alt.value("white"), alt.value("#22262b"))
+    told = tips("method:N", "over:N", "probability:N", "interval:N")
+    squares, words = own.mark_rect(stroke="white"), own.mark_text(fontSize=11)
+    return finished(
+        [
+            squares.encode(**place, color=colour, tooltip=told),
+            words.encode(**place, text="probability:N", color=on, tooltip=told),
+        ]
+    )
+
+
+def fidelity(names: Names) -> dict:
+    """Error of the next state at each step of a window: median, and dashed the 90th percentile."""
+    own = coloured(names.colours)
+    x = alt.X("step:Q", title="step h of the window", axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
+    axis = alt.Axis(tickCount=5, format="~e")
+    y = alt.Y("value:Q", title="error of the next state, in std", scale=alt.Scale(type="log"), axis=axis)
+    dashes = alt.Scale(domain=["median", "90th percentile"], range=[[1, 0], [4, 3]])
+    told = tips("method:N", "step:Q", "statistic:N", error="value:Q")
+    line = own.mark_line(strokeWidth=2).encode(
+        x=x, y=y, strokeDash=alt.StrokeDash("statistic:N", scale=dashes, legend=None)
+    )
+    return finished([line, own.mark_circle(size=40, opacity=1).encode(x=x, y=y, tooltip=told)])
+
+
+def steering(names: Names) -> dict:
+    """Return-to-go reached against the one asked for; signal `start`: the starts in the data."""
+    own = coloured(names.colours)
+    x = alt.X(
+        "asked:Q", title="return-to-go asked for", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(grid=False)
+    )
+    told = tips("asked:Q", "mean:Q", "p10:Q", "p90:Q")
+    same = own.mark_line(strokeDash=[5, 4], opacity=0.6)
+    return finished(
+        [
+            own.mark_area(opacity=0.15).encode(x=x, y=alt.Y("p10:Q", title="reached"), y2="p90:Q"),
+            same.encode(x=x, y="asked:Q", color=INK),
+            level("start", (1, 0)),
+            own.mark_line(strokeWidth=2).encode(x=x, y="mean:Q"),
+            own.mark_circle(size=40, opacity=1).encode(x=x, y="mean:Q", tooltip=told),
+        ],
+        start=None,
+    )
+
+
+def costs(names: Names) -> dict:
+    """Score against the seconds that a method's data took; signal `real`: real data's score."""
+    own = coloured(names.colours)
+    title = "seconds to make the data, training included"
+    scale, axis = alt.Scale(type="log", nice=False, padding=30), alt.Axis(grid=False, tickCount=4)
+    x = alt.X("seconds:Q", title=title, scale=scale, axis=axis)
+    y = alt.Y("value:Q", title="score", scale=alt.Scale(zero=False))
+    told = tips("method:N", "mean:N", "interval:N", "seconds:Q")
+    lines = own.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.6)
+    return finished(
+        [
+            lines.encode(x=x, y=alt.Y("low:Q", title="score"), y2="high:Q"),
+            level("real"),
+            own.mark_circle(size=90, opacity=1).encode(x=x, y=y, tooltip=told),
+        ],
+        real=None,
+    )
+
+
+KINDS = {draw.__name__: draw for draw in (scores, curves, profiles, improvements, fidelity, steering, costs)}
+
+
+def specifications(kinds: set[str], names: Names) -> dict[str, dict]:
+    """The specifications of those kinds, by name."""
+    return {name: draw(names) for name, draw in KINDS.items() if name in kinds}

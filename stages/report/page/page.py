@@ -1,0 +1,125 @@
+"""The report as one self-contained page: a Jinja2 template filled with tables, charts and text."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import vl_convert
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stages.report.page import charts, provenance
+from stages.report.page.embedded import data_sections
+from stages.report.page.panels import Panel
+from stages.report.statistics.scores import Scores
+from stages.report.style.colours import palette
+from stages.report.style.words import blocks, label, number
+from stages.report.tables.notes import headline, source, subject
+from stages.report.tables.scores import gain_cell
+from stages.report.tables.table import Table
+from stages.tasks.tasks import matches
+
+RUN = "run"  # heading of the root keys of params.yaml
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: heading, tables, charts and figures. An empty section is not shown.
+
+    Attributes:
+        panels: (title, caption, panels) of each group of charts.
+        figures: from `embedded.figure`.
+    """
+
+    title: str
+    tables: list[Table] = field(default_factory=list)
+    panels: list[tuple[str, str, list[Panel]]] = field(default_factory=list)
+    figures: list[dict] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.figures or any(panels for *_, panels in self.panels))
+
+
+def cards(scores: Scores) -> list[dict]:
+    """A card for each algorithm: the headline method's difference from real data, averaged over data sets."""
+    method = subject(scores)
+    if method is None or not scores.differences:
+        return []
+    dataset, found = scores.headline, []
+    for algorithm in scores.algorithms:
+        cell = gain_cell(scores.differences[dataset, method, algorithm])
+        ours, real = (number(scores.cells[dataset, name, algorithm].mean) for name in (method, "real"))
+        pair = f"{label(method)} {ours}, real data {real}"
+        found.append({"algorithm": algorithm, "name": label(algorithm), "gain": cell, "pair": pair})
+    return found
+
+
+def choices(scores: Scores, colours: dict[str, str]) -> dict[str, list[dict]]:
+    """What the page can be filtered by: axis → its names, labels, and the methods' colours."""
+    return {
+        "dataset": [{"name": name, "label": name, "colour": ""} for name in scores.collected],
+        "method": [{"name": name, "label": label(name), "colour": colours[label(name)]} for name in scores.methods],
+        "algorithm": [{"name": name, "label": label(name), "colour": ""} for name in scores.algorithms],
+    }
+
+
+def parameter_sections(content: dict) -> list[dict]:
+    """params.yaml, root keys first and then each section, without what the grid does not use: other algorithms, and
+    exceptions for other data sets.
+
+    Arguments:
+        content: params.yaml as read. Only an algorithm's section has `exceptions`.
+    """
+    root = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    shown = {}
+    for key, value in content.items():
+        if not isinstance(value, dict) or ("exceptions" in value and key not in content["algorithms"]):
+            continue
+        section = {name: inner for name, inner in value.items() if name != "exceptions"}
+        used = {
+            pattern: changes
+            for pattern, changes in value.get("exceptions", {}).items()
+            if any(matches(pattern, dataset) for dataset in content["datasets"])
+        }
+        section |= {"exceptions": used} if used else {}
+        shown |= {key: section} if section else {}
+    return [{"title": title, "blocks": blocks(record)} for title, record in {RUN: root, **shown}.items()]
+
+
+def script(content) -> Markup:
+    """JSON that is safe inside a script element."""
+    return Markup(json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/"))
+
+
+def breakable(name: str) -> Markup:
+    """A long key with line-break opportunities after its separators; nothing is added to copied text."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_./@-])", name))
+
+
+def render(scores: Scores, params: dict, sections: list[Section], folder: Path) -> str:
+    """The whole page. `params` is the content of params.yaml; `folder` holds the data cards' figures."""
+    templates = FileSystemLoader(Path(__file__).parent)
+    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = Environment(loader=templates, autoescape=True, **options)
+    environment.filters.update(breakable=breakable, script=script)
+    title, line = headline(scores)
+    shown = [section for section in sections if section]
+    panels = [panel for section in shown for *_, group in section.panels for panel in group]
+    names = charts.Names(palette(scores.methods), list(map(label, scores.algorithms)))
+    records = provenance.records(scores)
+    return environment.get_template("page.html.jinja").render(
+        title=title,
+        line=line,
+        source=source(scores),
+        cards=cards(scores),
+        choices=choices(scores, names.colours),
+        sections=shown,
+        panels=[panel.content for panel in panels],
+        specifications=charts.specifications({panel.kind for panel in panels}, names),
+        library=Markup(vl_convert.javascript_bundle().replace("</script", "<\\/script")) if panels else "",
+        records=records,
+        anchors={record["key"]: record["anchor"] for record in records},
+        data_sections=data_sections(scores, folder),
+        parameter_sections=parameter_sections(params),
+    )

@@ -1,0 +1,178 @@
+"""Data of the page's charts: rows for each panel, with alternative text."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from stages.report.statistics.scores import Scores
+from stages.report.style.words import bracket, label, listed, mean_text, number, share
+from stages.report.tables.costs import making
+from stages.report.tables.fidelity import error_curves
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart.
+
+    Attributes:
+        kind: of `charts.KINDS`.
+        title: over it.
+        alt: alternative text.
+        rows: its data.
+        values: of the chart's signals.
+        dataset, algorithm: names by which the page filters; empty if the panel covers all.
+    """
+
+    kind: str
+    title: str
+    alt: str
+    rows: list[dict]
+    values: dict = field(default_factory=dict)
+    dataset: str = ""
+    algorithm: str = ""
+
+    @property
+    def content(self) -> dict:
+        """What the page's script needs."""
+        return {"kind": self.kind, "alt": self.alt, "rows": self.rows, "values": self.values}
+
+
+def known(record: dict) -> dict:
+    """Drops unknown values and rounds floats to five digits."""
+    return {
+        key: float(f"{value:.5g}") if isinstance(value, float) else value
+        for key, value in record.items()
+        if value is not None and not (isinstance(value, float) and np.isnan(value))
+    }
+
+
+def named(values) -> str:
+    return ", ".join(map(number, values))
+
+
+def scores(given: Scores) -> list[Panel]:
+    """For each data set: a row for each cell, and one for each seed."""
+    found = []
+    for dataset in given.collected:
+        rows, words = [], []
+        for method in given.methods:
+            for algorithm in given.algorithms:
+                cell = given.cells[dataset, method, algorithm]
+                names = {"method": label(method), "algorithm": label(algorithm)}
+                mean = mean_text(cell)
+                told = {"mean": mean, "interval": bracket(cell) or None, "seeds": named(cell.values)}
+                rows.append(known({**names, "value": cell.mean, "low": cell.low, "high": cell.high, **told}))
+                rows += [known({**names, "seed": k, "value": float(value)}) for k, value in enumerate(cell.values)]
+                words.append(f"{label(method)} with {label(algorithm)} {mean}")
+        alt = f"Bar chart of scores on {dataset}: {listed(words)}."
+        found.append(Panel("scores", dataset, alt, rows, {"behaviour": given.behaviour[dataset]}, dataset))
+    return found
+
+
+def curves(given: Scores, frame: pd.DataFrame) -> list[Panel]:
+    """For each data set and algorithm; `frame` is of `grid.curve_frame`."""
+    found = []
+    for (dataset, algorithm), part in frame.groupby(["dataset", "algorithm"], sort=False):
+        rows = []
+        for (method, step), seeds in part.groupby(["method", "step"], sort=False)["score"]:
+            mean, std = seeds.mean(), seeds.std() if len(seeds) > 1 else 0.0
+            told = {"mean": number(mean), "seeds": named(seeds)}
+            bounds = {"low": mean - std, "high": mean + std}
+            rows.append(known({"method": label(method), "step": int(step), "value": mean, **bounds, **told}))
+        title = f"{dataset} · {label(algorithm)}"
+        alt = f"Learning curves of {listed(map(label, given.methods))} with {label(algorithm)} on {dataset}."
+        behaviour = {"behaviour": given.behaviour[dataset]}
+        found.append(Panel("curves", title, alt, rows, behaviour, dataset, algorithm))
+    return found
+
+
+def profiles(given: Scores, frame: pd.DataFrame) -> list[Panel]:
+    """For each algorithm; `frame` is of `aggregate_tables.profiles`."""
+    found = []
+    for algorithm in given.algorithms if len(frame) else ():
+        rows = [
+            known(
+                {
+                    "method": label(row.method),
+                    "threshold": float(row.threshold),
+                    "share": float(row.share),
+                    "low": row.low,
+                    "high": row.high,
+                    "interval": bracket(row, share) or None,
+                }
+            )
+            for row in frame[frame["algorithm"] == algorithm].itertuples()
+        ]
+        alt = f"Performance profiles of {listed(map(label, given.methods))} with {label(algorithm)}."
+        found.append(Panel("profiles", label(algorithm), alt, rows, algorithm=algorithm))
+    return found
+
+
+def improvements(given: Scores, frame: pd.DataFrame) -> list[Panel]:
+    """For each algorithm; `frame` is of `aggregate_tables.improvements`."""
+    found = []
+    for algorithm in given.algorithms if len(frame) else ():
+        rows = [
+            known(
+                {
+                    "method": label(row.method),
+                    "over": label(row.over),
+                    "value": float(row.point),
+                    "probability": share(row.point),
+                    "interval": bracket(row, share) or None,
+                }
+            )
+            for row in frame[frame["algorithm"] == algorithm].itertuples()
+        ]
+        alt = f"Probability that a run of each method scores above one of each other, with {label(algorithm)}."
+        found.append(Panel("improvements", label(algorithm), alt, rows, algorithm=algorithm))
+    return found
+
+
+def fidelity(given: Scores) -> list[Panel]:
+    """For each data set that the simulator can check."""
+    found = []
+    for dataset, errors in error_curves(given).items():
+        rows = [
+            known({"method": label(method), "step": k + 1, "statistic": name, "value": float(error[key])})
+            for method, steps in errors.items()
+            for k, error in enumerate(steps)
+            for key, name in (("median", "median"), ("p90", "90th percentile"))
+        ]
+        alt = f"Error of the next state against the step of the window for {listed(map(label, errors))} on {dataset}."
+        found.append(Panel("fidelity", dataset, alt, rows, dataset=dataset))
+    return found
+
+
+def steering(given: Scores) -> list[Panel]:
+    """For each data set's world model."""
+    found = []
+    for dataset, content in given.collected.items():
+        record = content["phases"].get("steering")
+        if record:
+            reached = record["reached"]
+            columns = (record["asked"], reached["mean"], reached["p10"], reached["p90"])
+            rows = [
+                {"method": label("dawm"), "asked": asked, "mean": mean, "p10": low, "p90": high}
+                for asked, mean, low, high in sorted(zip(*columns, strict=True))
+            ]
+            alt = f"Return-to-go reached against return-to-go asked on {dataset}."
+            found.append(Panel("steering", dataset, alt, rows, {"start": record["start"]}, dataset))
+    return found
+
+
+def costs(given: Scores) -> list[Panel]:
+    """For each algorithm, if the methods' times were recorded."""
+    took, found = making(given), []
+    for algorithm in given.algorithms if took else ():
+        rows = []
+        for method, seconds in took.items():
+            cell = given.cells[given.headline, method, algorithm]
+            told = {"mean": mean_text(cell), "interval": bracket(cell) or None}
+            names = {"method": label(method), "seconds": round(seconds, 1)}
+            rows.append(known({**names, "value": cell.mean, "low": cell.low, "high": cell.high, **told}))
+        alt = f"Score with {label(algorithm)} against the seconds that {listed(map(label, took))} took to make."
+        real = {"real": given.cells[given.headline, "real", algorithm].mean} if "real" in given.methods else {}
+        found.append(Panel("costs", label(algorithm), alt, rows, real, algorithm=algorithm))
+    return found

@@ -1,0 +1,67 @@
+"""The page's sections in order: tables, charts and figures under their headings."""
+
+from pathlib import Path
+
+from stages.report.page import panels
+from stages.report.page.embedded import figure, steered
+from stages.report.page.page import Section
+from stages.report.statistics.scores import AVERAGE
+from stages.report.style.words import plural
+from stages.report.tables.ablations import table
+from stages.report.tables.contents import Contents
+from stages.report.tables.table import Table
+
+BEHAVIOUR = "The dashed line is the average of the data's own episodes."
+
+
+def sections(contents: Contents, folder: Path) -> list[Section]:
+    """The sections in order; the page leaves out those with nothing to show. `folder` holds the figures."""
+    scores, tables, frames = contents.scores, contents.tables, contents.frames
+    ablated = [table(ablation) for ablation in contents.ablations]
+
+    def named(*names: str) -> list[Table]:
+        return [tables[name] for name in names if name in tables]
+
+    over = f"Over {plural(len(scores.collected), 'data set')}" if AVERAGE in scores.datasets else "Over all runs"
+    bars = f"Bars are means over seeds, points the seeds, lines the intervals. {BEHAVIOUR}"
+    lines = f"Means over seeds, with bands of one standard deviation; the last point is the score. {BEHAVIOUR}"
+    above = "Share of runs that score above each threshold, averaged over data sets; bands are pointwise intervals."
+    matrix = "Probability that a run of the row's method scores above a run of the column's, on the same data set."
+    spent = "Score against the seconds of training and sampling; the dashed line is real data alone, which takes none."
+    error = (
+        "Error of the next state at each step of the window, by the simulator: median, and dashed the 90th percentile."
+    )
+    steering = [steered(content) for content in scores.collected.values() if content["phases"].get("steering")]
+    asked = (
+        "Return-to-go that windows reach (10th percentile, mean, 90th) against the one that they are conditioned on,"
+        " over the task's scale, from the same states with the same noise. Dashed: reached as asked for. Solid: the"
+        f" starts in the data. {' '.join(steering)}"
+    )
+    return [
+        Section("Scores", named("scores"), [("Last checkpoint", bars, panels.scores(scores))]),
+        Section("Difference from real data alone", named("differences")),
+        Section("Learning curves", panels=[("Score during training", lines, panels.curves(scores, frames["curves"]))]),
+        Section(
+            over,
+            named("aggregates", "improvement"),
+            [
+                ("Performance profiles", above, panels.profiles(scores, frames["profiles"])),
+                ("Probability of improvement", matrix, panels.improvements(scores, frames["improvements"])),
+            ],
+        ),
+        Section("Cost", named("costs"), [("Cost against score", spent, panels.costs(scores))]),
+        Section("Published scores", named("published")),
+        Section(
+            "Fidelity",
+            named("fidelity"),
+            [
+                ("Next-state error", error, panels.fidelity(scores)),
+                ("Return conditioning", asked, panels.steering(scores)),
+            ],
+        ),
+        Section(
+            "Ablations",
+            ablated,
+            figures=[figure(folder / f"{each.name}.png", each.title, "", each.title) for each in ablated],
+        ),
+    ]

@@ -1,0 +1,117 @@
+"""Estimates of every cell of the grid, from the collected results."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.report.statistics.aggregates import Runs, resampled_runs
+from stages.report.statistics.bootstrap import Estimate, average, difference, estimate
+from stages.report.statistics.grid import cells_of
+
+AVERAGE = "average"  # takes the place of a data set's name
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The numbers that tables, figures and page show.
+
+    Attributes:
+        datasets: of the grid; then `AVERAGE`, if there are several and all have normalised scores.
+        runs: (dataset, method, algorithm) → the seeds' mean scores and their bootstrap samples.
+        cells: the same keys → Estimate of the normalised score.
+        differences: the same keys → Estimate of method minus `real`; empty if the grid has no `real`.
+        behaviour: dataset → average score of the episodes in the data.
+        collected: dataset → the content of `results/collected/<dataset>.json`.
+        raw: data sets without reference scores, whose "score" is the plain return.
+    """
+
+    datasets: list[str]
+    methods: list[str]
+    algorithms: list[str]
+    confidence: float
+    runs: dict[tuple[str, str, str], Runs]
+    cells: dict[tuple[str, str, str], Estimate]
+    differences: dict[tuple[str, str, str], Estimate]
+    behaviour: dict[str, float]
+    collected: dict[str, dict]
+    raw: list[str]
+
+    @property
+    def headline(self) -> str:
+        """The data set of the headline: the average, or else the first data set."""
+        return AVERAGE if AVERAGE in self.datasets else self.datasets[0]
+
+
+def raw_datasets(collected: dict[str, dict]) -> list[str]:
+    return [name for name, content in collected.items() if any(cell["reference"] is None for cell in content["cells"])]
+
+
+def averaged(collected: dict[str, dict]) -> bool:
+    """Whether an average over data sets is meaningful: plain returns of different tasks have no common scale."""
+    return len(collected) > 1 and not raw_datasets(collected)
+
+
+def runs_of(collected: dict[str, dict], resamples: int) -> dict[tuple[str, str, str], Runs]:
+    """(dataset, method, algorithm) → Runs, with that many resamples."""
+    cells = {}
+    for cell, names in cells_of(collected):
+        values = np.array([np.mean(seed["scores"]) for seed in cell["seeds"]])
+        cells[tuple(names.values())] = (values, [seed["generator"] for seed in cell["seeds"]])
+    return resampled_runs(cells, resamples)
+
+
+def estimate_cells(collected: dict[str, dict], runs: dict, params) -> dict[tuple[str, str, str], Estimate]:
+    """(dataset, method, algorithm) → Estimate, and (`AVERAGE`, …) if an average is meaningful."""
+    confidence = params.report.confidence
+    cells = {names: estimate(*run, confidence) for names, run in runs.items()}
+    if averaged(collected):
+        for method in params.methods:
+            for algorithm in params.algorithms:
+                parts = [cells[dataset, method, algorithm] for dataset in collected]
+                cells[AVERAGE, method, algorithm] = average(parts, confidence)
+    return cells
+
+
+def score(collected: dict[str, dict], params) -> Scores:
+    """All estimates from the collected results."""
+    runs = runs_of(collected, params.report.resamples)
+    cells = estimate_cells(collected, runs, params)
+    differences = {
+        (dataset, method, algorithm): difference(cell, cells[dataset, "real", algorithm], params.report.confidence)
+        for (dataset, method, algorithm), cell in cells.items()
+        if method != "real" and "real" in params.methods
+    }
+    behaviour = {dataset: content["data"]["score_mean"] for dataset, content in collected.items()}
+    if averaged(collected):
+        behaviour[AVERAGE] = float(np.mean(list(behaviour.values())))
+    datasets = list(behaviour)
+    return Scores(
+        datasets=datasets,
+        methods=params.methods,
+        algorithms=params.algorithms,
+        confidence=params.report.confidence,
+        runs=runs,
+        cells=cells,
+        differences=differences,
+        behaviour=behaviour,
+        collected=collected,
+        raw=raw_datasets(collected),
+    )
+
+
+def summary(scores: Scores) -> dict:
+    """{method: {algorithm: mean score, averaged over data sets}}, the few numbers that `dvc metrics` compares.
+
+    Data sets without a common scale have no average; each has its own entry then: {dataset: {method: …}}.
+    """
+
+    def of(dataset: str) -> dict:
+        return {
+            method: {
+                algorithm: round(scores.cells[dataset, method, algorithm].mean, 2) for algorithm in scores.algorithms
+            }
+            for method in scores.methods
+        }
+
+    alone = scores.headline == AVERAGE or len(scores.datasets) == 1
+    return of(scores.headline) if alone else {dataset: of(dataset) for dataset in scores.datasets}

@@ -1,0 +1,1 @@
+"""Words, numbers, colours and the look of figures, everywhere in the report."""

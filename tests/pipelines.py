@@ -1,0 +1,100 @@
+"""How tests run the pipeline: in a copy of the project with tiny parameters, by DVC or in this process."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import networkx as nx
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from tests.conftest import ROOT
+
+DATASET = "hopper-medium-replay"
+
+
+def run(folder: Path, *command: str, check: bool = True, **more: str) -> subprocess.CompletedProcess:
+    """A command in that folder, with `more` environment variables."""
+    done = subprocess.run(command, cwd=folder, env=environment(folder, **more), capture_output=True, text=True)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(folder.parent / "site-cache"),
+        **more,
+    }
+
+
+def copy_project(folder: Path, params: dict):
+    """The work tree without results, as a git repository with those parameters and nothing committed."""
+    listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard").stdout.split("\n")
+    for name in filter(None, listed):
+        result = name.startswith(("results/", "reports/", "dvc.lock")) and name != "results/ablations/README.md"
+        if (ROOT / name).is_file() and not result:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    write_params(folder, params)
+    run(folder, "git", "init", "-q")
+    for key in ("name", "email"):  # experiments are commits
+        run(folder, "git", "config", f"user.{key}", "tests")
+
+
+def write_params(folder: Path, params: dict):
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def commit(folder: Path, message: str):
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "commit", "-qm", message)
+
+
+def restore(project: Path):
+    """Back to the committed state; DVC removes outputs that a failed experiment's grid did not name."""
+    (project / "params.yaml").unlink()  # git may miss a change of equal size within the same second
+    run(project, "git", "checkout", "-q", ".")
+    run(project, "git", "clean", "-qfd", "stages", "results", "reports")
+    run(project, "dvc", "checkout", "-q", "dvc.yaml")  # not the baselines', which the committed grid never made
+
+
+def executed(done: subprocess.CompletedProcess) -> set[str]:
+    """The stages that a DVC command ran."""
+    return set(re.findall(r"Running stage '(?:\S+/dvc\.yaml:)?([^']+)'", done.stdout))
+
+
+def selected(folder: Path) -> list:
+    """The stages that the grid needs, in the order of the DAG: the top level's and what they depend on."""
+    graph = Repo(str(folder)).index.graph  # an edge leads from a stage to one that it depends on
+    top = [stage for stage in graph if stage.path_in_repo == "dvc.yaml"]
+    needed = set(top).union(*(nx.descendants(graph, stage) for stage in top))
+    return list(reversed(list(nx.topological_sort(graph.subgraph(needed)))))
+
+
+def names(folder: Path) -> set[str]:
+    return {stage.name for stage in selected(folder)}
+
+
+def run_in_process(folder: Path):
+    """Every stage that the grid in `folder` needs, one after the other, without DVC and without a process for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for stage in selected(folder):
+            _, _, module, *arguments = stage.cmd.split()
+            patch.setattr(sys, "argv", [module, *arguments])
+            package = ROOT / module.replace(".", "/")
+            import_module(f"{module}.__main__" if package.is_dir() else module).main()
+
+
+def digest(folder: Path) -> dict[str, bytes]:
+    """path → content of everything under results/ and reports/."""
+    files = [file for place in ("results", "reports") for file in (folder / place).rglob("*") if file.is_file()]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}

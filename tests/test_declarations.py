@@ -1,0 +1,144 @@
+"""What dvc.yaml declares: the code and the parameters that each stage depends on; and the presets' keys."""
+
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from stages.check.schema import Params
+from tests.conftest import ROOT
+
+STAGES = list(Repo(str(ROOT)).index.stages)  # the grid, expanded by DVC itself
+ROOMS = (
+    *("common", "tasks", "data", "diffusion", "synthetic_data", "world_model", "idm", "augment", "policy"),
+    *("algorithms", "evaluate", "fidelity", "baselines", "report", "check"),
+)
+
+
+def module_file(name: str) -> Path | None:
+    path = ROOT / name.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()), None)
+
+
+def only_a_docstring(file: Path) -> bool:
+    body = ast.parse(file.read_text()).body
+    return file.name == "__init__.py" and len(body) <= 1 and all(isinstance(node, ast.Expr) for node in body)
+
+
+def closure(files: set[Path]) -> set[Path]:
+    """The files, and all of the project's that they import, directly or not."""
+    visited, todo = set(), set(files)
+    while todo:
+        file = todo.pop()
+        visited.add(file)
+        parts = file.relative_to(ROOT).parts
+        modules = {".".join(parts[:depth]) for depth in range(1, len(parts))}
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        todo |= {path for name in modules if name.startswith("stages.") and (path := module_file(name))} - visited
+    return {file for file in visited if not only_a_docstring(file)}
+
+
+def module_of(command: str) -> str:
+    module = command.split()[2]
+    return f"{module}.__main__" if (ROOT / module.replace(".", "/")).is_dir() else module
+
+
+def runs(command: str) -> set[Path]:
+    """The files whose code a stage runs."""
+    module = module_of(command)
+    files = {module_file(module)}
+    if module == "stages.policy.__main__":
+        files.add(ROOT / "stages/algorithms" / f"{command.split()[-1]}.py")
+    records = set((ROOT / "stages/algorithms").glob("[a-z]*.py")) if module == "stages.check.__main__" else set()
+    return closure(files) | records  # of which `check` executes the `Settings` class alone
+
+
+def code(stage) -> set[Path]:
+    """The dependencies of a stage that are code."""
+    paths = {ROOT / dep.def_path for dep in stage.deps}
+    return {path for path in paths if ROOT / "stages" in path.parents}
+
+
+def test_every_stage_declares_the_code_that_it_runs():
+    assert len(STAGES) >= 30
+    undeclared = {
+        (stage.addressing, str(file.relative_to(ROOT)))
+        for stage in STAGES
+        for file in runs(stage.cmd)
+        if not {file, *file.parents} & code(stage)
+        if file != ROOT / "stages/__init__.py"  # sets the threads' spinning alone
+    }
+    assert not undeclared
+
+
+def test_no_stage_declares_code_that_it_does_not_run():
+    unused = set()
+    for stage in STAGES:
+        files = runs(stage.cmd)
+        for path in code(stage):
+            if not any(path in (file, *file.parents) for file in files):
+                unused.add((stage.addressing, str(path.relative_to(ROOT))))
+    assert not unused
+
+
+def test_every_stage_declares_the_parameters_that_it_reads():
+    for stage in STAGES:
+        declared = {key for dep in stage.deps for key in getattr(dep, "params", None) or ()}
+        whole = "params.yaml" in {dep.def_path for dep in stage.deps if not getattr(dep, "params", None)}
+        if whole:
+            assert stage.name in ("check", "report")  # they read all of it, and depend on the file itself
+            assert not declared
+        else:
+            assert declared == set(import_module(module_of(stage.cmd)).READS), stage.addressing
+
+
+def test_rooms_import_downwards_only():
+    folders = {path.name for path in (ROOT / "stages").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(ROOMS)
+    for number, room in enumerate(ROOMS):
+        for file in (ROOT / "stages" / room).rglob("*.py"):
+            for imported, inner in re.findall(r"^\s*(?:from|import) stages\.(\w+)(?:\.(\w+))?", file.read_text(), re.M):
+                assert ROOMS.index(imported) <= number, f"{file} imports {imported}"
+                assert room != "baselines" or imported != "baselines" or inner == file.parent.name, f"{file}: {inner}"
+
+
+@pytest.mark.parametrize("path", ["params.yaml", "presets/paper.yaml"])
+def test_presets_are_valid_and_every_number_is_a_number(path):
+    content = yaml.safe_load((ROOT / path).read_text())
+    Params.model_validate(content)
+
+    def strings(node):
+        if isinstance(node, dict | list):
+            for child in node.values() if isinstance(node, dict) else node:
+                yield from strings(child)
+        elif isinstance(node, str):
+            yield node
+
+    assert not [text for text in strings(content) if re.fullmatch(r"[-+.\deE]+", text)]  # YAML reads 3e-4 as a string
+
+
+def test_presets_have_the_same_keys():
+    def keys(node, prefix=""):
+        for key, value in node.items():
+            yield prefix + key
+            if isinstance(value, dict):
+                yield from keys(value, f"{prefix}{key}.")
+
+    small, paper = (yaml.safe_load((ROOT / path).read_text()) for path in ("params.yaml", "presets/paper.yaml"))
+    assert list(keys(small)) == list(keys(paper))
+    assert len(paper["datasets"]) == 9
+
+
+def test_unfinished_files_are_no_part_of_what_dvc_hashes():
+    """A killed stage leaves `.name.pid.tmp` beside its output, in folders that later stages depend on."""
+    ignored = Repo(str(ROOT)).dvcignore
+    assert ignored.is_ignored_file(str(ROOT / "results/hopper-medium/.data.json.123.tmp"))
+    assert not ignored.is_ignored_file(str(ROOT / "results/hopper-medium/data.json"))
