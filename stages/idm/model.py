@@ -15,8 +15,8 @@ LOG_STD = -5.0, 2.0  # bounds of the Gaussian's log standard deviation
 class InverseDynamics(nn.Module):
     """An MLP on the standardised state and the standardised change of state.
 
-    The head is a mean, or a Gaussian from which `infer` samples. The mean has the least squared error, but if the states
-    do not determine the action, its actions vary less than the real ones.
+    The head is a mean, or a Gaussian from which `infer` samples. The mean has the least squared error, but if the
+    states do not determine the action, its actions vary less than the real ones.
 
     Differs from Decision Diffuser's model, whose inputs are both states unchanged. One step changes the state only a
     little, so the change, scaled to unit size, shows the effect of the action better.
@@ -46,7 +46,7 @@ class InverseDynamics(nn.Module):
         self.change_std.copy_(change.std(0).clamp_min(1e-6))
 
     def forward(self, states: torch.Tensor, next_states: torch.Tensor):
-        """(…, S), (…, S) → mean (…, A), not clipped, and log standard deviation (…, A), None without a Gaussian head."""
+        """(…, S), (…, S) → mean (…, A), not clipped, and log standard deviation (…, A) of a Gaussian head or None."""
         change = (next_states - states - self.change_mean) / self.change_std
         hidden = self.body(torch.cat([(states - self.mean) / self.std, change], dim=-1))
         return self.leave(hidden), self.spread and self.spread(hidden.detach()).clamp(*LOG_STD)
@@ -90,7 +90,8 @@ def load(path: Path | str, device: torch.device) -> list[InverseDynamics]:
     while weights := {
         name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{len(models)}.")
     }:
-        layers = sorted(int(name.split(".")[1]) for name in weights if name.startswith("body") and name.endswith("bias"))
+        biases = [name for name in weights if name.startswith("body") and name.endswith("bias")]
+        layers = sorted(int(name.split(".")[1]) for name in biases)
         hidden = [len(weights[f"body.{layer}.bias"]) for layer in layers]
         model = InverseDynamics(len(weights["mean"]), len(weights["leave.bias"]), hidden, head).to(device).eval()
         model.load_state_dict(weights)

@@ -39,7 +39,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     joint: bool = False,
 ) -> tuple[WorldModel, dict]:
-    """Trains one generator's world model, and keeps the last moving average of its weights whatever the validation loss.
+    """Trains one generator's world model and keeps the last moving average of its weights, regardless of validation.
 
     Arguments:
         task: gives the return scale, and the rule for terminals if it is known.
@@ -64,9 +64,7 @@ def train(
     model.fit(windows.states, windows.steps)
 
     held_out = data.held_out(config.held_out, numpy_stream("diffusion", dataset, "held out"))
-    training_rows, validation_rows = (
-        torch.from_numpy(mask.nonzero()[0]).to(device) for mask in (~held_out, held_out)
-    )
+    training_rows, validation_rows = (torch.from_numpy(mask.nonzero()[0]).to(device) for mask in (~held_out, held_out))
     shape = params.horizon, model.step
     draws = UpdateNoise(training_rows, config.batch, shape)
     validation = UpdateNoise(validation_rows, VALIDATION_WINDOWS, shape)

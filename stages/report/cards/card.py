@@ -62,17 +62,17 @@ class Card:
 def d4rl_observations(dataset: str) -> tuple[np.ndarray, np.ndarray] | None:
     """D4RL's own (mean, std) of the observations, for a data set of its name, local ones without `-v2`."""
     known = json.loads(Path(__file__).with_name("d4rl_observations.json").read_text())["datasets"]
-    found = known.get(dataset if dataset.endswith("-v2") else f"{dataset}-v2")
-    return found and (np.array(found["observation_mean"]), np.array(found["observation_std"]))
+    statistics = known.get(dataset if dataset.endswith("-v2") else f"{dataset}-v2")
+    return statistics and (np.array(statistics["observation_mean"]), np.array(statistics["observation_std"]))
 
 
 def trainings(dataset: str) -> dict[str, Training]:
     """The trainings of a local data set's behaviour policies by their names; none for random actions."""
-    found = {}
+    runs = {}
     for path in filter(None, behaviours(*parse(dataset))):
-        run = found.setdefault(path.parent.name, Training(pd.read_csv(path.parent / "curve.csv"), []))
+        run = runs.setdefault(path.parent.name, Training(pd.read_csv(path.parent / "curve.csv"), []))
         run.snapshots.append(int(path.stem))
-    return found
+    return runs
 
 
 def card(dataset: str, source: str) -> Card:
@@ -86,10 +86,10 @@ def aim(card: Card) -> str | None:
     """How close a local tier comes to its counterpart in D4RL."""
     if card.facts["source"] != "local":
         return None
-    found = card.facts["return_mean"]
+    average = card.facts["return_mean"]
     if card.dataset in D4RL_RETURNS:
         wanted = D4RL_RETURNS[card.dataset]
-        apart = found / wanted - 1
+        apart = average / wanted - 1
         verdict = f"{'within' if abs(apart) <= NEAR else 'beyond'} the {percent(NEAR)} aimed at"
         return f"D4RL's own average return is {wanted:,}; this one is {100 * apart:+.1f}% from it, {verdict}."
     if card.dataset in EXPERT_SCORES:
@@ -128,8 +128,8 @@ def markdown(card: Card) -> str:
         rows["behaviour"] = " · ".join(described(name, run) for name, run in card.trainings.items()) or "random actions"
     lines = [f"# {card.dataset}", "", f"![{card.dataset}]({Path(card.dataset).name}.png)", "", "| | |", "|:--|:--|"]
     lines += [f"| {name} | {text} |" for name, text in rows.items()]
-    if told := aim(card):
-        lines += ["", told]
+    if remark := aim(card):
+        lines += ["", remark]
     lines += ["", "## Observations", ""]
     mean, std = card.ours
     if card.theirs is None:

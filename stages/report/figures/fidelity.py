@@ -20,8 +20,8 @@ def errors(scores: Scores, path: Path):
     if not measured:
         return
     figure, axes = panels(len(measured), 2.9)
-    for axis, (dataset, found) in zip(axes, measured.items(), strict=True):
-        for method, overall in found.items():
+    for axis, (dataset, records) in zip(axes, measured.items(), strict=True):
+        for method, overall in records.items():
             steps = np.arange(1, len(overall) + 1)
             colour, look = palette[label(method)], {"markersize": 3.5, "markeredgewidth": 0, "linewidth": 1.6}
             axis.plot(steps, [error["median"] for error in overall], color=colour, marker="o", **look)
@@ -31,9 +31,11 @@ def errors(scores: Scores, path: Path):
         if high > 100 * low:  # unlabelled minor ticks would take longer to draw than everything else
             axis.yaxis.set_minor_locator(NullLocator())
         axis.set(title=dataset, xlabel="step h of the window", ylabel="error of the next state, in std")
-        axis.set_xticks(np.arange(1, max(map(len, found.values())) + 1))
+        axis.set_xticks(np.arange(1, max(map(len, records.values())) + 1))
         axis.grid(visible=False, axis="x")
-    shown = [name for name in palette if any(label(method) == name for found in measured.values() for method in found)]
+    shown = [
+        name for name in palette if any(label(method) == name for records in measured.values() for method in records)
+    ]
     handles = [plt.Line2D([], [], color=palette[name], linewidth=2) for name in shown]
     handles += [plt.Line2D([], [], color=GREY, linewidth=1.2, linestyle=line) for line in ("-", (0, (2, 2)))]
     save(figure, path, handles, [*shown, "median", "90th percentile"])
@@ -42,13 +44,13 @@ def errors(scores: Scores, path: Path):
 def steering(scores: Scores, path: Path):
     """Return-to-go reached against the one asked for, for each data set's world model; no figure if there is none."""
     palette = style(scores.methods)
-    found = {dataset: content["phases"].get("steering") for dataset, content in scores.collected.items()}
-    found = {dataset: record for dataset, record in found.items() if record}
-    if not found:
+    records = {dataset: content["phases"].get("steering") for dataset, content in scores.collected.items()}
+    records = {dataset: record for dataset, record in records.items() if record}
+    if not records:
         return
     colour = palette[label("dawm")]
-    figure, axes = panels(len(found), 2.9)
-    for axis, (dataset, record) in zip(axes, found.items(), strict=True):
+    figure, axes = panels(len(records), 2.9)
+    for axis, (dataset, record) in zip(axes, records.items(), strict=True):
         order = np.argsort(record["asked"])
         asked, mean, low, high = (
             np.array(values)[order] for values in (record["asked"], *map(record["reached"].get, ("mean", "p10", "p90")))

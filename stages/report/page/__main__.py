@@ -18,8 +18,8 @@ FIGURES, CARDS = Path("reports/figures"), Path("reports/data")
 
 def main():
     _, params = begin(__doc__, READS)
-    found = contents(params)
-    write_text("reports/index.html", render(found.scores, read(), sections(found, FIGURES), CARDS))
+    shown = contents(params)
+    write_text("reports/index.html", render(shown.scores, read(), sections(shown, FIGURES), CARDS))
 
 
 if __name__ == "__main__":

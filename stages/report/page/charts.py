@@ -20,7 +20,7 @@ class Names(NamedTuple):
     algorithms: list[str]
 
 
-def chosen(field: str = "method", among: str = "methods") -> str:
+def in_filter(field: str = "method", among: str = "methods") -> str:
     return f"indexof({among}, datum.{field}) >= 0"
 
 
@@ -31,7 +31,7 @@ def chart() -> alt.Chart:
 def coloured(colours: dict[str, str]) -> alt.Chart:
     """Rows of the methods that are shown, in their colours."""
     scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-    return chart().transform_filter(chosen()).encode(color=alt.Color("method:N", scale=scale, legend=None))
+    return chart().transform_filter(in_filter()).encode(color=alt.Color("method:N", scale=scale, legend=None))
 
 
 def level(signal: str, dash: tuple = (5, 4)) -> alt.Chart:
@@ -58,28 +58,28 @@ def finished(layers: list, **signals) -> dict:
 
 
 def tips(*columns: str, **titled: str) -> list[alt.Tooltip]:
-    """Columns under their own names, or under the one given."""
+    """Tooltip entries under the columns' names or, as keywords, under other titles."""
     return [alt.Tooltip(column) for column in columns] + [alt.Tooltip(of, title=name) for name, of in titled.items()]
 
 
 def scores(names: Names) -> dict:
-    """Bars of means, intervals, and a point a seed; signal `behaviour`: the data's own average."""
-    own = coloured(names.colours).transform_filter(chosen("algorithm", "algorithms"))
+    """Bars of means, intervals, and a point for each seed; signal `behaviour`: the average of the data's episodes."""
+    rows = coloured(names.colours).transform_filter(in_filter("algorithm", "algorithms"))
     axis = alt.Axis(labelAngle=0, grid=False)
     place = {
         "x": alt.X("algorithm:N", sort=names.algorithms, title=None, axis=axis, scale=alt.Scale(paddingInner=0.18)),
         "xOffset": alt.XOffset("method:N", sort=list(names.colours)),
     }
-    means, seeds = own.transform_filter("isValid(datum.mean)"), own.transform_filter("isValid(datum.seed)")
-    told = tips("method:N", "algorithm:N", "mean:N", "interval:N", "seeds:N")
+    means, seeds = rows.transform_filter("isValid(datum.mean)"), rows.transform_filter("isValid(datum.seed)")
+    tooltip = tips("method:N", "algorithm:N", "mean:N", "interval:N", "seeds:N")
     bars = means.mark_bar(opacity=0.8, cornerRadiusEnd=2)
     lines = means.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.6)
     points = seeds.mark_circle(size=26, opacity=0.75)
     return finished(
         [
-            bars.encode(**place, y=alt.Y("value:Q", title="score"), tooltip=told),
+            bars.encode(**place, y=alt.Y("value:Q", title="score"), tooltip=tooltip),
             level("behaviour"),
-            lines.encode(**place, y="low:Q", y2="high:Q", color=INK, tooltip=told),
+            lines.encode(**place, y="low:Q", y2="high:Q", color=INK, tooltip=tooltip),
             points.encode(
                 **place, y="value:Q", color=INK, tooltip=tips("method:N", "algorithm:N", "seed:N", score="value:Q")
             ),
@@ -90,15 +90,15 @@ def scores(names: Names) -> dict:
 
 def curves(names: Names) -> dict:
     """Means over seeds against updates, bands of one deviation; signal `behaviour` as above."""
-    own = coloured(names.colours)
+    rows = coloured(names.colours)
     x = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, format="~s", tickCount=5))
-    told = tips("method:N", "step:Q", "mean:N", "seeds:N")
+    tooltip = tips("method:N", "step:Q", "mean:N", "seeds:N")
     return finished(
         [
-            own.mark_area(opacity=0.13).encode(x=x, y=alt.Y("low:Q", title="score"), y2="high:Q"),
+            rows.mark_area(opacity=0.13).encode(x=x, y=alt.Y("low:Q", title="score"), y2="high:Q"),
             level("behaviour"),
-            own.mark_line(strokeWidth=2).encode(x=x, y="value:Q"),
-            own.mark_circle(size=40, opacity=1).encode(x=x, y="value:Q", tooltip=told),
+            rows.mark_line(strokeWidth=2).encode(x=x, y="value:Q"),
+            rows.mark_circle(size=40, opacity=1).encode(x=x, y="value:Q", tooltip=tooltip),
         ],
         behaviour=None,
     )
@@ -106,16 +106,16 @@ def curves(names: Names) -> dict:
 
 def profiles(names: Names) -> dict:
     """Share of runs above each score, with bands where there are intervals."""
-    own = coloured(names.colours)
+    rows = coloured(names.colours)
     x = alt.X("threshold:Q", title="normalised score", axis=alt.Axis(grid=False))
     y = alt.Y("share:Q", title="share of runs above it")
-    told = tips("method:N", "interval:N", score="threshold:Q", share="share:Q")
-    band = own.transform_filter("isValid(datum.low)").mark_area(opacity=0.13, interpolate="step-after")
+    tooltip = tips("method:N", "interval:N", score="threshold:Q", share="share:Q")
+    band = rows.transform_filter("isValid(datum.low)").mark_area(opacity=0.13, interpolate="step-after")
     return finished(
         [
             band.encode(x=x, y=alt.Y("low:Q", title="share of runs above it"), y2="high:Q"),
-            own.mark_line(strokeWidth=2, interpolate="step-after").encode(x=x, y=y),
-            own.mark_circle(size=60, opacity=0).encode(x=x, y=y, tooltip=told),
+            rows.mark_line(strokeWidth=2, interpolate="step-after").encode(x=x, y=y),
+            rows.mark_circle(size=60, opacity=0).encode(x=x, y=y, tooltip=tooltip),
         ]
     )
 
@@ -123,52 +123,52 @@ def profiles(names: Names) -> dict:
 def improvements(names: Names) -> dict:
     """A matrix: the probability that the row's method scores above the column's."""
     order = list(names.colours)
-    own = chart().transform_filter(chosen()).transform_filter(chosen("over"))
+    rows = chart().transform_filter(in_filter()).transform_filter(in_filter("over"))
     place = {
         "x": alt.X("over:N", sort=order, title="… above a run of", axis=alt.Axis(labelAngle=-35, grid=False)),
         "y": alt.Y("method:N", sort=order, title="a run of …", axis=alt.Axis(grid=False)),
     }
     colour = alt.Color("value:Q", scale=alt.Scale(scheme="purpleorange", domain=[1, 0]), legend=None)
     on = alt.condition("abs(datum.value - 0.5) > 0.3", alt.value("white"), alt.value("#22262b"))
-    told = tips("method:N", "over:N", "probability:N", "interval:N")
-    squares, words = own.mark_rect(stroke="white"), own.mark_text(fontSize=11)
+    tooltip = tips("method:N", "over:N", "probability:N", "interval:N")
+    squares, words = rows.mark_rect(stroke="white"), rows.mark_text(fontSize=11)
     return finished(
         [
-            squares.encode(**place, color=colour, tooltip=told),
-            words.encode(**place, text="probability:N", color=on, tooltip=told),
+            squares.encode(**place, color=colour, tooltip=tooltip),
+            words.encode(**place, text="probability:N", color=on, tooltip=tooltip),
         ]
     )
 
 
 def fidelity(names: Names) -> dict:
     """Error of the next state at each step of a window: median, and dashed the 90th percentile."""
-    own = coloured(names.colours)
+    rows = coloured(names.colours)
     x = alt.X("step:Q", title="step h of the window", axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
     axis = alt.Axis(tickCount=5, format="~e")
     y = alt.Y("value:Q", title="error of the next state, in std", scale=alt.Scale(type="log"), axis=axis)
     dashes = alt.Scale(domain=["median", "90th percentile"], range=[[1, 0], [4, 3]])
-    told = tips("method:N", "step:Q", "statistic:N", error="value:Q")
-    line = own.mark_line(strokeWidth=2).encode(
+    tooltip = tips("method:N", "step:Q", "statistic:N", error="value:Q")
+    line = rows.mark_line(strokeWidth=2).encode(
         x=x, y=y, strokeDash=alt.StrokeDash("statistic:N", scale=dashes, legend=None)
     )
-    return finished([line, own.mark_circle(size=40, opacity=1).encode(x=x, y=y, tooltip=told)])
+    return finished([line, rows.mark_circle(size=40, opacity=1).encode(x=x, y=y, tooltip=tooltip)])
 
 
 def steering(names: Names) -> dict:
     """Return-to-go reached against the one asked for; signal `start`: the starts in the data."""
-    own = coloured(names.colours)
+    rows = coloured(names.colours)
     x = alt.X(
         "asked:Q", title="return-to-go asked for", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(grid=False)
     )
-    told = tips("asked:Q", "mean:Q", "p10:Q", "p90:Q")
-    same = own.mark_line(strokeDash=[5, 4], opacity=0.6)
+    tooltip = tips("asked:Q", "mean:Q", "p10:Q", "p90:Q")
+    same = rows.mark_line(strokeDash=[5, 4], opacity=0.6)
     return finished(
         [
-            own.mark_area(opacity=0.15).encode(x=x, y=alt.Y("p10:Q", title="reached"), y2="p90:Q"),
+            rows.mark_area(opacity=0.15).encode(x=x, y=alt.Y("p10:Q", title="reached"), y2="p90:Q"),
             same.encode(x=x, y="asked:Q", color=INK),
             level("start", (1, 0)),
-            own.mark_line(strokeWidth=2).encode(x=x, y="mean:Q"),
-            own.mark_circle(size=40, opacity=1).encode(x=x, y="mean:Q", tooltip=told),
+            rows.mark_line(strokeWidth=2).encode(x=x, y="mean:Q"),
+            rows.mark_circle(size=40, opacity=1).encode(x=x, y="mean:Q", tooltip=tooltip),
         ],
         start=None,
     )
@@ -176,18 +176,18 @@ def steering(names: Names) -> dict:
 
 def costs(names: Names) -> dict:
     """Score against the seconds that a method's data took; signal `real`: real data's score."""
-    own = coloured(names.colours)
+    rows = coloured(names.colours)
     title = "seconds to make the data, training included"
     scale, axis = alt.Scale(type="log", nice=False, padding=30), alt.Axis(grid=False, tickCount=4)
     x = alt.X("seconds:Q", title=title, scale=scale, axis=axis)
     y = alt.Y("value:Q", title="score", scale=alt.Scale(zero=False))
-    told = tips("method:N", "mean:N", "interval:N", "seconds:Q")
-    lines = own.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.6)
+    tooltip = tips("method:N", "mean:N", "interval:N", "seconds:Q")
+    lines = rows.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.6)
     return finished(
         [
             lines.encode(x=x, y=alt.Y("low:Q", title="score"), y2="high:Q"),
             level("real"),
-            own.mark_circle(size=90, opacity=1).encode(x=x, y=y, tooltip=told),
+            rows.mark_circle(size=90, opacity=1).encode(x=x, y=y, tooltip=tooltip),
         ],
         real=None,
     )

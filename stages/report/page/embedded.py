@@ -14,11 +14,11 @@ def figure(path: Path, title: str, caption: str, alt: str) -> dict:
 
 def steered(content: dict) -> str:
     """The rank correlations of one data set, as a sentence."""
-    found = content["phases"]["steering"]["rank_correlation"]
-    beyond = found["beyond"]
+    correlations = content["phases"]["steering"]["rank_correlation"]
+    within, beyond = correlations["within_starts"], correlations["beyond"]
     return (
         f"On {content['dataset']} the rank correlation of the return asked for and the return reached, from the same"
-        f" start, is {found['within_starts']:.2f}. If each start is asked for what its own trajectory went on to reach,"
+        f" start, is {within:.2f}. If each start is asked for what its own trajectory went on to reach,"
         f" and the part that its state and action explain is subtracted from both, it is {beyond['asked']:.2f}; without"
         f" a condition {beyond['unasked']:.2f}; and {beyond['data']:.2f} in the data's own windows."
     )

@@ -46,13 +46,13 @@ def cards(scores: Scores) -> list[dict]:
     method = subject(scores)
     if method is None or not scores.differences:
         return []
-    dataset, found = scores.headline, []
+    dataset, differences = scores.headline, []
     for algorithm in scores.algorithms:
         cell = gain_cell(scores.differences[dataset, method, algorithm])
         ours, real = (number(scores.cells[dataset, name, algorithm].mean) for name in (method, "real"))
         pair = f"{label(method)} {ours}, real data {real}"
-        found.append({"algorithm": algorithm, "name": label(algorithm), "gain": cell, "pair": pair})
-    return found
+        differences.append({"algorithm": algorithm, "name": label(algorithm), "gain": cell, "pair": pair})
+    return differences
 
 
 def choices(scores: Scores, colours: dict[str, str]) -> dict[str, list[dict]]:

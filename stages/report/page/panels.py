@@ -38,7 +38,7 @@ class Panel:
         return {"kind": self.kind, "alt": self.alt, "rows": self.rows, "values": self.values}
 
 
-def known(record: dict) -> dict:
+def compact(record: dict) -> dict:
     """Drops unknown values and rounds floats to five digits."""
     return {
         key: float(f"{value:.5g}") if isinstance(value, float) else value
@@ -51,48 +51,48 @@ def named(values) -> str:
     return ", ".join(map(number, values))
 
 
-def scores(given: Scores) -> list[Panel]:
+def scores(scored: Scores) -> list[Panel]:
     """For each data set: a row for each cell, and one for each seed."""
-    found = []
-    for dataset in given.collected:
+    panels = []
+    for dataset in scored.collected:
         rows, words = [], []
-        for method in given.methods:
-            for algorithm in given.algorithms:
-                cell = given.cells[dataset, method, algorithm]
+        for method in scored.methods:
+            for algorithm in scored.algorithms:
+                cell = scored.cells[dataset, method, algorithm]
                 names = {"method": label(method), "algorithm": label(algorithm)}
                 mean = mean_text(cell)
-                told = {"mean": mean, "interval": bracket(cell) or None, "seeds": named(cell.values)}
-                rows.append(known({**names, "value": cell.mean, "low": cell.low, "high": cell.high, **told}))
-                rows += [known({**names, "seed": k, "value": float(value)}) for k, value in enumerate(cell.values)]
+                texts = {"mean": mean, "interval": bracket(cell) or None, "seeds": named(cell.values)}
+                rows.append(compact({**names, "value": cell.mean, "low": cell.low, "high": cell.high, **texts}))
+                rows += [compact({**names, "seed": k, "value": float(value)}) for k, value in enumerate(cell.values)]
                 words.append(f"{label(method)} with {label(algorithm)} {mean}")
         alt = f"Bar chart of scores on {dataset}: {listed(words)}."
-        found.append(Panel("scores", dataset, alt, rows, {"behaviour": given.behaviour[dataset]}, dataset))
-    return found
+        panels.append(Panel("scores", dataset, alt, rows, {"behaviour": scored.behaviour[dataset]}, dataset))
+    return panels
 
 
-def curves(given: Scores, frame: pd.DataFrame) -> list[Panel]:
+def curves(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
     """For each data set and algorithm; `frame` is of `grid.curve_frame`."""
-    found = []
+    panels = []
     for (dataset, algorithm), part in frame.groupby(["dataset", "algorithm"], sort=False):
         rows = []
         for (method, step), seeds in part.groupby(["method", "step"], sort=False)["score"]:
             mean, std = seeds.mean(), seeds.std() if len(seeds) > 1 else 0.0
-            told = {"mean": number(mean), "seeds": named(seeds)}
+            texts = {"mean": number(mean), "seeds": named(seeds)}
             bounds = {"low": mean - std, "high": mean + std}
-            rows.append(known({"method": label(method), "step": int(step), "value": mean, **bounds, **told}))
+            rows.append(compact({"method": label(method), "step": int(step), "value": mean, **bounds, **texts}))
         title = f"{dataset} · {label(algorithm)}"
-        alt = f"Learning curves of {listed(map(label, given.methods))} with {label(algorithm)} on {dataset}."
-        behaviour = {"behaviour": given.behaviour[dataset]}
-        found.append(Panel("curves", title, alt, rows, behaviour, dataset, algorithm))
-    return found
+        alt = f"Learning curves of {listed(map(label, scored.methods))} with {label(algorithm)} on {dataset}."
+        behaviour = {"behaviour": scored.behaviour[dataset]}
+        panels.append(Panel("curves", title, alt, rows, behaviour, dataset, algorithm))
+    return panels
 
 
-def profiles(given: Scores, frame: pd.DataFrame) -> list[Panel]:
+def profiles(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
     """For each algorithm; `frame` is of `aggregate_tables.profiles`."""
-    found = []
-    for algorithm in given.algorithms if len(frame) else ():
+    panels = []
+    for algorithm in scored.algorithms if len(frame) else ():
         rows = [
-            known(
+            compact(
                 {
                     "method": label(row.method),
                     "threshold": float(row.threshold),
@@ -104,17 +104,17 @@ def profiles(given: Scores, frame: pd.DataFrame) -> list[Panel]:
             )
             for row in frame[frame["algorithm"] == algorithm].itertuples()
         ]
-        alt = f"Performance profiles of {listed(map(label, given.methods))} with {label(algorithm)}."
-        found.append(Panel("profiles", label(algorithm), alt, rows, algorithm=algorithm))
-    return found
+        alt = f"Performance profiles of {listed(map(label, scored.methods))} with {label(algorithm)}."
+        panels.append(Panel("profiles", label(algorithm), alt, rows, algorithm=algorithm))
+    return panels
 
 
-def improvements(given: Scores, frame: pd.DataFrame) -> list[Panel]:
+def improvements(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
     """For each algorithm; `frame` is of `aggregate_tables.improvements`."""
-    found = []
-    for algorithm in given.algorithms if len(frame) else ():
+    panels = []
+    for algorithm in scored.algorithms if len(frame) else ():
         rows = [
-            known(
+            compact(
                 {
                     "method": label(row.method),
                     "over": label(row.over),
@@ -126,29 +126,29 @@ def improvements(given: Scores, frame: pd.DataFrame) -> list[Panel]:
             for row in frame[frame["algorithm"] == algorithm].itertuples()
         ]
         alt = f"Probability that a run of each method scores above one of each other, with {label(algorithm)}."
-        found.append(Panel("improvements", label(algorithm), alt, rows, algorithm=algorithm))
-    return found
+        panels.append(Panel("improvements", label(algorithm), alt, rows, algorithm=algorithm))
+    return panels
 
 
-def fidelity(given: Scores) -> list[Panel]:
+def fidelity(scored: Scores) -> list[Panel]:
     """For each data set that the simulator can check."""
-    found = []
-    for dataset, errors in error_curves(given).items():
+    panels = []
+    for dataset, errors in error_curves(scored).items():
         rows = [
-            known({"method": label(method), "step": k + 1, "statistic": name, "value": float(error[key])})
+            compact({"method": label(method), "step": k + 1, "statistic": name, "value": float(error[key])})
             for method, steps in errors.items()
             for k, error in enumerate(steps)
             for key, name in (("median", "median"), ("p90", "90th percentile"))
         ]
         alt = f"Error of the next state against the step of the window for {listed(map(label, errors))} on {dataset}."
-        found.append(Panel("fidelity", dataset, alt, rows, dataset=dataset))
-    return found
+        panels.append(Panel("fidelity", dataset, alt, rows, dataset=dataset))
+    return panels
 
 
-def steering(given: Scores) -> list[Panel]:
+def steering(scored: Scores) -> list[Panel]:
     """For each data set's world model."""
-    found = []
-    for dataset, content in given.collected.items():
+    panels = []
+    for dataset, content in scored.collected.items():
         record = content["phases"].get("steering")
         if record:
             reached = record["reached"]
@@ -157,22 +157,23 @@ def steering(given: Scores) -> list[Panel]:
                 {"method": label("dawm"), "asked": asked, "mean": mean, "p10": low, "p90": high}
                 for asked, mean, low, high in sorted(zip(*columns, strict=True))
             ]
-            alt = f"Return-to-go reached against return-to-go asked on {dataset}."
-            found.append(Panel("steering", dataset, alt, rows, {"start": record["start"]}, dataset))
-    return found
+            alt = f"Return-to-go reached against the one asked for on {dataset}."
+            panels.append(Panel("steering", dataset, alt, rows, {"start": record["start"]}, dataset))
+    return panels
 
 
-def costs(given: Scores) -> list[Panel]:
+def costs(scored: Scores) -> list[Panel]:
     """For each algorithm, if the methods' times were recorded."""
-    took, found = making(given), []
-    for algorithm in given.algorithms if took else ():
+    seconds_by_method, panels = making(scored), []
+    for algorithm in scored.algorithms if seconds_by_method else ():
         rows = []
-        for method, seconds in took.items():
-            cell = given.cells[given.headline, method, algorithm]
-            told = {"mean": mean_text(cell), "interval": bracket(cell) or None}
+        for method, seconds in seconds_by_method.items():
+            cell = scored.cells[scored.headline, method, algorithm]
+            texts = {"mean": mean_text(cell), "interval": bracket(cell) or None}
             names = {"method": label(method), "seconds": round(seconds, 1)}
-            rows.append(known({**names, "value": cell.mean, "low": cell.low, "high": cell.high, **told}))
-        alt = f"Score with {label(algorithm)} against the seconds that {listed(map(label, took))} took to make."
-        real = {"real": given.cells[given.headline, "real", algorithm].mean} if "real" in given.methods else {}
-        found.append(Panel("costs", label(algorithm), alt, rows, real, algorithm=algorithm))
-    return found
+            rows.append(compact({**names, "value": cell.mean, "low": cell.low, "high": cell.high, **texts}))
+        made = listed(map(label, seconds_by_method))
+        alt = f"Score with {label(algorithm)} against the seconds that the data of {made} took."
+        real = {"real": scored.cells[scored.headline, "real", algorithm].mean} if "real" in scored.methods else {}
+        panels.append(Panel("costs", label(algorithm), alt, rows, real, algorithm=algorithm))
+    return panels

@@ -45,7 +45,7 @@ class Stage:
 
 def locked() -> dict[str, Stage]:
     """path of an output → the stage that made it, from all lock files."""
-    found = {}
+    made_by = {}
     for path in (Path("dvc.lock"), *sorted(Path("stages/baselines").glob("*/dvc.lock"))):
         if not path.exists():
             continue
@@ -53,24 +53,24 @@ def locked() -> dict[str, Stage]:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         for name, entry in content["stages"].items():
             outputs = {out["path"]: out.get("md5", "") for out in entry.get("outs", [])}
-            found |= dict.fromkeys(outputs, Stage(prefix + name, outputs, entry))
-    return found
+            made_by |= dict.fromkeys(outputs, Stage(prefix + name, outputs, entry))
+    return made_by
 
 
 def lineage(path: str, stages: dict[str, Stage]) -> list[Stage]:
     """The stages behind a file, in execution order; empty if no lock file holds it."""
-    found: dict[str, Stage] = {}
+    ordered: dict[str, Stage] = {}
 
     def visit(path: str):
         stage = stages.get(path)
-        if stage is None or path == CHECKS or stage.name in found:
+        if stage is None or path == CHECKS or stage.name in ordered:
             return
         for before in stage.inputs:
             visit(before)
-        found[stage.name] = stage
+        ordered[stage.name] = stage
 
     visit(path)
-    return list(found.values())
+    return list(ordered.values())
 
 
 def anchor(key: str) -> str:
@@ -80,11 +80,11 @@ def anchor(key: str) -> str:
 
 def resolved_settings(stage: Stage) -> dict:
     """The algorithm's settings that a policy was trained with, if they still lie in data/settings; empty otherwise."""
-    found = {}
+    settings = {}
     for path, md5 in stage.inputs.items():
         if path.startswith(SETTINGS) and Path(path).exists() and digest(path) == md5:
-            found |= {Path(path).stem: json.loads(Path(path).read_text(encoding="utf-8"))}
-    return found
+            settings |= {Path(path).stem: json.loads(Path(path).read_text(encoding="utf-8"))}
+    return settings
 
 
 def stage_line(stage: Stage) -> dict:
@@ -112,23 +112,23 @@ def ran_on(stages: list[Stage]) -> list[str]:
 
 def record(key: str, title: str, path: str, stages: dict[str, Stage], facts: list[str]) -> dict:
     """The page's record of one file."""
-    found = lineage(path, stages)
+    behind = lineage(path, stages)
     notes = list(facts)
-    if not found:
+    if not behind:
         notes.append(f"No lock file lists {path}: DVC did not make it.")
     elif not Path(path).exists():
         notes.append(f"{path} no longer exists; this record is of the file that was collected.")
-    elif digest(path) != found[-1].outputs[path]:
+    elif digest(path) != behind[-1].outputs[path]:
         notes.append(f"{path} differs from the file in dvc.lock; dvc repro would make it again.")
     return {
         "key": key,
         "anchor": anchor(key),
         "title": title,
         "notes": notes,
-        "stages": [stage_line(stage) for stage in found],
-        "ran_on": ran_on(found),
+        "stages": [stage_line(stage) for stage in behind],
+        "ran_on": ran_on(behind),
         "parts": [],
-        "command": f"dvc repro {found[-1].name}" if found else "dvc repro",
+        "command": f"dvc repro {behind[-1].name}" if behind else "dvc repro",
     }
 
 
@@ -145,19 +145,19 @@ def seeds(cell: dict, values) -> str:
 
 def records(scores: Scores) -> list[dict]:
     """A record for every key that tables link to: cells, training sets, data sets and averages."""
-    stages, found = locked(), []
+    stages, entries = locked(), []
     for dataset, content in scores.collected.items():
         folder = f"results/{dataset}"
-        found.append(record(origin(dataset), f"The data of {dataset}", f"{folder}/data.json", stages, []))
+        entries.append(record(origin(dataset), f"The data of {dataset}", f"{folder}/data.json", stages, []))
         for method in scores.methods:
             title = f"{sentence(label(method))} on {dataset}, fidelity and cost"
             path = f"{folder}/fidelity-{method}.json"
-            found.append(record(origin(dataset, method), title, path, stages, []))
+            entries.append(record(origin(dataset, method), title, path, stages, []))
         for cell in content["cells"]:
             names = (dataset, cell["method"], cell["algorithm"])
             title = f"{sentence(label(names[1]))} × {label(names[2])} on {dataset}"
             facts = [seeds(cell, scores.runs[names].values)]
-            found.append(record(origin(*names), title, f"{folder}/{names[1]}-{names[2]}.json", stages, facts))
+            entries.append(record(origin(*names), title, f"{folder}/{names[1]}-{names[2]}.json", stages, facts))
     if AVERAGE in scores.datasets:
         keys = [(), *((method, algorithm) for method in scores.methods for algorithm in scores.algorithms)]
         for names in keys:
@@ -166,5 +166,5 @@ def records(scores: Scores) -> list[dict]:
             key = origin(AVERAGE, *names)
             common = {"key": key, "anchor": anchor(key), "title": f"{sentence(shown)}, average over data sets"}
             blank = {"notes": [], "stages": [], "ran_on": [], "command": ""}
-            found.append({**common, **blank, "parts": parts})
-    return found
+            entries.append({**common, **blank, "parts": parts})
+    return entries

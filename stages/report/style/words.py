@@ -94,15 +94,15 @@ def plain(value) -> str:
 
 def rows(record: dict, prefix: str = "") -> list[tuple[str, str]]:
     """(name, text) of each entry; nested records are joined to `outer.inner`, lists of records are counted only."""
-    found = []
+    pairs = []
     for key, value in record.items():
         if isinstance(value, dict):
-            found += rows(value, f"{prefix}{key}.") or [(f"{prefix}{key}", "–")]
+            pairs += rows(value, f"{prefix}{key}.") or [(f"{prefix}{key}", "–")]
         elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
-            found.append((f"{prefix}{key}", plural(len(value), "record")))
+            pairs.append((f"{prefix}{key}", plural(len(value), "record")))
         else:
-            found.append((f"{prefix}{key}", plain(value)))
-    return found
+            pairs.append((f"{prefix}{key}", plain(value)))
+    return pairs
 
 
 def blocks(record: dict) -> list[dict]:
@@ -112,8 +112,8 @@ def blocks(record: dict) -> list[dict]:
     for key, value in record.items():
         if isinstance(value, dict):
             alike.setdefault(tuple(name for name, _ in rows(value)), {})[key] = dict(rows(value))
-    found = [{"columns": [], "rows": [(name, [text]) for name, text in rows(flat)]}] if flat else []
+    tables = [{"columns": [], "rows": [(name, [text]) for name, text in rows(flat)]}] if flat else []
     for names, group in alike.items():
         lines = [(name, [texts[name] for texts in group.values()]) for name in names]
-        found.append({"columns": list(group), "rows": lines})
-    return found
+        tables.append({"columns": list(group), "rows": lines})
+    return tables
