@@ -1,1 +1,1 @@
-"""How fast the suite is. `make bench` prints the tables of docs/performance.md."""
+"""Benchmarks of training and sampling speed: `make bench` prints the tables of docs/performance.md."""

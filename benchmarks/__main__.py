@@ -1,4 +1,7 @@
-"""How fast the slow parts are: `python -m benchmarks [policies] [world-model]` prints docs/performance.md's tables."""
+"""Measures training and sampling speed: `python -m benchmarks [policies] [world-model]`.
+
+Prints the tables of docs/performance.md.
+"""
 
 import argparse
 
@@ -13,15 +16,17 @@ PARTS = {"policies": policies.table, "world-model": world_model.table}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="part", help=f"of {', '.join(PARTS)}")
+    parser.add_argument(
+        "parts", nargs="*", default=list(PARTS), metavar="part", help=f"{' or '.join(PARTS)}; default: both"
+    )
     parser.add_argument("--algorithms", nargs="+", default=list(plain.LEARNERS), choices=list(plain.LEARNERS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 5, 10])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
+    parser.add_argument("--seconds", type=float, default=3.0, help="duration of each measurement")
     parser.add_argument("--compile", choices=["auto", "true", "false"], default="auto")
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
-        parser.error(f"not a part: {', '.join(unknown)}; known: {', '.join(PARTS)}")
+        parser.error(f"unknown part: {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     params = validate(Params, read())
     device = setup(params.device, params.threads)
     print(f"{machine(device)}; compile: {given.compile}; {given.rounds} rounds")

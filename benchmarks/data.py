@@ -1,4 +1,4 @@
-"""Something to train on: what the numbers are makes no difference to the speed."""
+"""Random training data; their values do not affect the speed."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from stages.common.transitions import Transitions
 
 
 def random_transitions(states: int, actions: int, count: int) -> Transitions:
-    """Episodes of a thousand steps with that many dimensions."""
+    """`count` random transitions in episodes of 1000 steps, with `states` and `actions` dimensions."""
     rng = np.random.default_rng(0)
 
     def normal(*shape):

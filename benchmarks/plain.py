@@ -1,8 +1,8 @@
-"""The algorithms written the usual way: one seed, a module for each network, eager, a loss read at each step.
+"""Plain implementations of the algorithms: one seed, a module for each network, eager, losses read at each step.
 
-This is what `make bench` compares with, and what the tests of the algorithms check against. It shares no code with
-`stages/`. A batch is (states, actions, rewards, discounts, next states) and, for ReBRAC, next actions and whether they
-are known; all are (batch, …) tensors.
+`make bench` and the tests of the algorithms compare with them. They share no code with `stages/`. A batch is (states,
+actions, rewards, discounts, next states) and, for ReBRAC, the next actions and a flag for whether they are known; all
+are (batch, …) tensors.
 """
 
 from copy import deepcopy
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 
 def mlp(inputs: int, hidden: list[int], outputs: int, *last: nn.Module, norm: bool = False) -> nn.Sequential:
+    """A ReLU MLP that ends with the modules `last`; with `norm`, layer normalisation follows each ReLU."""
     layers = []
     for width in hidden:
         layers += [nn.Linear(inputs, width), nn.ReLU(), *([nn.LayerNorm(width, eps=1e-6)] if norm else [])]
@@ -20,12 +21,14 @@ def mlp(inputs: int, hidden: list[int], outputs: int, *last: nn.Module, norm: bo
     return nn.Sequential(*layers, nn.Linear(inputs, outputs), *last)
 
 
-def follow(target: nn.Module, online: nn.Module, tau: float):
+def update_target(target: nn.Module, online: nn.Module, tau: float):
+    """Moves the target network's weights towards the online network's by the fraction `tau`."""
     for old, new in zip(target.parameters(), online.parameters(), strict=True):
         old.data.copy_((1 - tau) * old.data + tau * new.data)
 
 
 def step(optimizers, loss: torch.Tensor):
+    """Makes one gradient step of `loss` with each optimiser."""
     for optimizer in optimizers:
         optimizer.zero_grad()
     loss.backward()
@@ -71,9 +74,9 @@ class Td3bc:
             q = self.critics[0](torch.cat([states, chosen], 1))
             loss = F.mse_loss(chosen, actions) - self.c.alpha / q.abs().mean().detach() * q.mean()
             step([self.actor_optimizer], loss)
-            follow(self.target_actor, self.actor, self.c.tau)
+            update_target(self.target_actor, self.actor, self.c.tau)
             for old, new in zip(self.target_critics, self.critics, strict=True):
-                follow(old, new, self.c.tau)
+                update_target(old, new, self.c.tau)
             losses["actor_loss"] = loss.item()
         return losses
 
@@ -88,13 +91,13 @@ class Rebrac:
         self.critic_optimizers = [adam(q.parameters(), settings.critic_learning_rate) for q in self.critics]
 
     def train(self, batch, noise) -> dict[str, float]:
-        states, actions, rewards, discounts, next_states, taken, known = batch
+        states, actions, rewards, discounts, next_states, data_actions, known = batch
         with torch.no_grad():
             noise = (noise * self.c.policy_noise).clamp(-self.c.noise_clip, self.c.noise_clip)
             next_actions = (self.target_actor(next_states) + noise).clamp(-1, 1)
             pair = torch.cat([next_states, next_actions], 1)
             q = torch.min(*(q(pair) for q in self.target_critics))[:, 0]
-            penalty = torch.where(known > 0, ((next_actions - taken) ** 2).sum(1), 0)
+            penalty = torch.where(known > 0, ((next_actions - data_actions) ** 2).sum(1), 0)
             target = rewards + discounts * (q - self.c.critic_bc * penalty)
         pair = torch.cat([states, actions], 1)
         loss = sum(F.mse_loss(q(pair)[:, 0], target) for q in self.critics)
@@ -106,10 +109,10 @@ class Rebrac:
             q = torch.min(*(q(pair) for q in self.critics))
             penalty = ((chosen - actions) ** 2).sum(1)
             loss = (self.c.actor_bc * penalty - q[:, 0] / q.abs().mean().detach()).mean()
-            follow(self.target_actor, self.actor, self.c.tau)
+            update_target(self.target_actor, self.actor, self.c.tau)
             step([self.actor_optimizer], loss)
             for old, new in zip(self.target_critics, self.critics, strict=True):
-                follow(old, new, self.c.tau)
+                update_target(old, new, self.c.tau)
             losses["actor_loss"] = loss.item()
         self.steps += 1
         return losses
@@ -143,7 +146,7 @@ class Iql:
         critic_loss = sum(F.mse_loss(critic(pair)[:, 0], target) for critic in self.critics) / 2
         step(self.critic_optimizers, critic_loss)
         for old, new in zip(self.target_critics, self.critics, strict=True):
-            follow(old, new, self.c.tau)
+            update_target(old, new, self.c.tau)
 
         weight = torch.exp(self.c.beta * advantage.detach()).clamp(max=self.c.max_weight)
         mean = self.actor(states)

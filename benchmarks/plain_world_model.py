@@ -1,4 +1,4 @@
-"""The usual way to train a denoiser and the usual way to sample one, to measure ours against."""
+"""Baselines of the world-model benchmark: a plain training loop, and SynthER's sampler."""
 
 import copy
 from pathlib import Path
@@ -12,8 +12,10 @@ from stages.common.params import read, validate
 
 
 class PlainLoop:
-    """An eager loop: indices by NumPy, torch's default Adam, the average a copied module updated weight by weight, the
-    loss read at each step.
+    """A plain training loop of the world model.
+
+    It is eager, draws indices with NumPy, uses torch's default Adam, updates the averaged copy of the network weight by
+    weight, and reads the loss at each step.
     """
 
     def __init__(self, model, windows, rows: torch.Tensor):
@@ -28,11 +30,10 @@ class PlainLoop:
             steps, exists = self.windows(starts)
             states, count = self.windows.states[starts], len(starts)
             known = (torch.rand(count, device=device) >= config.null_probability).float()
-            given = self.windows.actions[starts], self.windows.returns[starts], known
-            condition = self.model.condition(states, *given)
+            condition = self.model.condition(states, self.windows.actions[starts], self.windows.returns[starts], known)
             steps = self.model.normalizer(self.model.relative(steps, states))
-            draws = (kind(count, device=device) for kind in (torch.randn, torch.rand))
-            loss = self.model.loss(steps, exists, condition, *draws, torch.randn_like(steps))
+            normal, uniform = torch.randn(count, device=device), torch.rand(count, device=device)
+            loss = self.model.loss(steps, exists, condition, normal, uniform, torch.randn_like(steps))
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -44,7 +45,7 @@ class PlainLoop:
 
 
 def synther_sampler(state: int, action: int, batch: int, device):
-    """A function that samples `count` batches of transitions with SynthER's own network and sampler, untrained."""
+    """Returns a function that samples `count` batches with SynthER's network, untrained, and its published sampler."""
     settings = validate(Params, read(Path("presets/paper.yaml"))).synther
     model = SynthEr(state, action, settings.denoiser).to(device).eval()
     stream = torch.Generator(device).manual_seed(0)

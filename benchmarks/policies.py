@@ -1,8 +1,8 @@
-"""Speed of training policies, for docs/performance.md.
+"""Measures the speed of policy training, for docs/performance.md.
 
-Every algorithm at the same size, that of TD3+BC's and IQL's papers: batches of 256, two hidden layers of 256, 17
-observations and 6 actions, 200,000 transitions on the device. The plain loop and ours take turns, so that what else the
-machine does falls on both; a figure is the median over the rounds.
+Every algorithm has the size of TD3+BC's and IQL's papers: batches of 256, two hidden layers of 256, 17 observation and
+6 action dimensions, 200,000 transitions on the device. The plain loop and ours take turns, so that other load on the
+machine affects both; a figure is the median over the rounds.
 """
 
 from statistics import median
@@ -23,7 +23,7 @@ STATES, ACTIONS, TRANSITIONS, SIZE = 17, 6, 200_000, {"hidden": [256, 256], "bat
 
 
 def plain_loop(real: Transitions, algorithm: str, settings, device):
-    """A function that makes that many updates of one seed, from data on the device, indices drawn by NumPy."""
+    """Returns a function that makes `updates` updates of one seed: data on the device, indices drawn by NumPy."""
     learner = plain.LEARNERS[algorithm](STATES, ACTIONS, settings)
     for part in vars(learner).values():
         for network in part if isinstance(part, list) else [part]:
@@ -44,7 +44,7 @@ def plain_loop(real: Transitions, algorithm: str, settings, device):
 
 
 def our_loop(real: Transitions, algorithm: str, settings, seeds: int, device):
-    """The same of all seeds together, by the stage's own code."""
+    """Returns a function that makes `count` updates of all seeds together, with the code of `stages.policy`."""
     updates = build_updates(real, None, ("benchmark", "real", algorithm), settings, seeds, device)
 
     def run(count: int):
@@ -55,15 +55,13 @@ def our_loop(real: Transitions, algorithm: str, settings, seeds: int, device):
 
 
 def table(params, device, given):
-    """Prints a row for each algorithm and number of seeds.
+    """Prints a table with a row for each algorithm and number of seeds.
 
     Arguments:
-        given: the command line, see `__main__.py`.
+        given: the command-line arguments, see `__main__.py`.
     """
-    real, compiled = (
-        random_transitions(STATES, ACTIONS, TRANSITIONS),
-        {"auto": "auto", "true": True, "false": False}[given.compile],
-    )
+    real = random_transitions(STATES, ACTIONS, TRANSITIONS)
+    compiled = {"auto": "auto", "true": True, "false": False}[given.compile]
     print("| algorithm | loop | seeds | updates/s | seed-updates/s | times the plain loop |\n|:--|:--|--:|--:|--:|--:|")
     for algorithm in given.algorithms:
         settings = SimpleNamespace(**resolve(params.policy, getattr(params, algorithm), "benchmark"))

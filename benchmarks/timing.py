@@ -1,4 +1,4 @@
-"""How a speed is measured, and on what."""
+"""Measures speeds and describes the machine."""
 
 import platform
 import sys
@@ -8,19 +8,23 @@ import torch
 
 
 def per_second(run, seconds: float, device, first: int = 20) -> float:
-    """How often a second `run(count)` does what it does, over about that time; `first` counts find out how many fit."""
+    """Measures the repetitions per second of `run(count)`, over about `seconds` seconds.
 
-    def timed(count):
+    A trial of `first` repetitions determines how many fit into that time.
+    """
+
+    def speed(count):
         start = time.perf_counter()
         run(count)
         if device.type == "cuda":
             torch.cuda.synchronize()
         return count / (time.perf_counter() - start)
 
-    return timed(max(first, int(seconds * timed(first))))
+    return speed(max(first, int(seconds * speed(first))))
 
 
 def machine(device) -> str:
+    """A description of the processor or GPU, its threads, and torch's version."""
     name = platform.processor() or platform.machine()
     if device.type == "cuda":
         name = torch.cuda.get_device_name()

@@ -1,7 +1,8 @@
-"""Speed of the world model, for docs/performance.md: training beside a plain loop, sampling beside SynthER's.
+"""Measures the speed of the world model, for docs/performance.md.
 
-At the sizes of params.yaml, on 100,000 random transitions of 11 observations and 3 actions, Hopper's. Sampling is the
-whole augment stage except writing its file: windows, inferred actions and the plausibility filter.
+Training is compared with a plain loop, and sampling with SynthER's. The sizes are those of params.yaml; the data are
+100,000 random transitions with Hopper's 11 observation and 3 action dimensions. Sampling is the whole augment stage
+except writing its file: windows, inferred actions and the plausibility filter.
 """
 
 from functools import partial
@@ -30,6 +31,7 @@ SYNTHER_BATCH = 256
 
 
 def world_model(params, windows: Windows, device, **changes) -> WorldModel:
+    """An untrained world model, with `changes` of the section `diffusion`."""
     torch.manual_seed(0)
     config = shared(params.diffusion, params.budget).model_copy(update=changes)
     model = WorldModel(STATES, ACTIONS, params.horizon, False, config).to(device)
@@ -38,7 +40,7 @@ def world_model(params, windows: Windows, device, **changes) -> WorldModel:
 
 
 def trainings(params, windows: Windows, device, **changes) -> dict:
-    """{name: run(count of updates)} of the plain loop and ours, from the same weights."""
+    """The plain loop and ours, from the same weights: {name: function that makes `count` updates}."""
     rows, stream = torch.arange(TRANSITIONS, device=device), torch.Generator(device).manual_seed(0)
     plain = PlainLoop(world_model(params, windows, device, **changes), windows, rows)
     model = world_model(params, windows, device, **changes)
@@ -53,8 +55,8 @@ def trainings(params, windows: Windows, device, **changes) -> dict:
     return {"plain": plain, "ours": ours}
 
 
-def sampling(params, real: Transitions, model: WorldModel, device, found: dict):
-    """run(count of batches); the number of transitions kept is written to `found`."""
+def sampling(params, real: Transitions, model: WorldModel, device, kept: dict):
+    """Returns a function that samples `count` batches; it writes the transitions kept of a batch to `kept["DAWM"]`."""
     inverse = InverseDynamics(STATES, ACTIONS, params.idm.hidden, params.idm.head).to(device).eval()
     batch, bounds = params.augment.batch, Bounds(real, 100.0)  # wide, since the model is untrained
     states, actions = (torch.from_numpy(x[:batch]).to(device) for x in (real.observations, real.actions))
@@ -62,19 +64,26 @@ def sampling(params, real: Transitions, model: WorldModel, device, found: dict):
 
     def run(count: int):
         for _ in range(count):
-            given = model, inverse, always_healthy, states, actions, returns, params.sampler, stream
-            _, counts = to_transitions(*completed_windows(*given), params.discount, bounds)
-            found["kept"] = counts["kept"]
+            windows = completed_windows(
+                model, inverse, always_healthy, states, actions, returns, params.sampler, stream
+            )
+            _, counts = to_transitions(*windows, params.discount, bounds)
+            kept["DAWM"] = counts["kept"]
 
     return run
 
 
 def table(params, device, given):
-    """Prints training and sampling; of `given`, uses rounds and seconds."""
+    """Prints a table of training and a table of sampling.
+
+    Arguments:
+        given: the command-line arguments, see `__main__.py`.
+    """
     real = random_transitions(STATES, ACTIONS, TRANSITIONS)
     windows = Windows(real, params.horizon, params.discount, 400.0, False, device)
 
-    def measured(runs: dict, first: int) -> dict:
+    def measure(runs: dict, first: int) -> dict:
+        """{name: [repetitions per second of each round]}."""
         for run in runs.values():
             run(first)  # compilation, capture, caches
         rounds = [
@@ -85,25 +94,24 @@ def table(params, device, given):
 
     print("| world model | loop | updates/s | times the plain loop |\n|:--|:--|--:|--:|")
     unet = params.diffusion.unet.model_copy(update={"width": 32})
-    kinds = {
+    variants = {
         "mlp": {"network": "mlp", "compile": given.compile == "true" or params.diffusion.compile},
         "mlp, compiled": {"network": "mlp", "compile": True},
         "mlp, batch 64": {"network": "mlp", "batch": 64},
         "unet of width 32, batch 64": {"network": "unet", "unet": unet, "batch": 64},
     }
-    for kind, changes in kinds.items():
-        speeds = measured(trainings(params, windows, device, **changes), 5)
+    for variant, changes in variants.items():
+        speeds = measure(trainings(params, windows, device, **changes), 5)
         for name, values in speeds.items():
             ratio = median(value / plain for value, plain in zip(values, speeds["plain"], strict=True))
-            print(f"| {kind} | {name} | {median(values):,.1f} | {ratio:.2f} |", flush=True)
+            print(f"| {variant} | {name} | {median(values):,.1f} | {ratio:.2f} |", flush=True)
 
     print("\n| sampler | evaluations per transition | kept transitions/s | times SynthER's |\n|:--|--:|--:|--:|")
-    kept, model = {}, world_model(params, windows, device).eval()
+    kept, model = {"SynthER": SYNTHER_BATCH}, world_model(params, windows, device).eval()  # transitions a batch
     runs = {"SynthER": synther_sampler(STATES, ACTIONS, SYNTHER_BATCH, device)}
     runs["DAWM"] = sampling(params, real, model, device, kept)
-    speeds = measured(runs, 1)
-    kept["SynthER"], kept["DAWM"] = SYNTHER_BATCH, kept.pop("kept")
-    passes = {"SynthER": 255, "DAWM": evaluations(params.sampler) / params.horizon}
+    speeds = measure(runs, 1)
+    passes = {"SynthER": 255, "DAWM": evaluations(params.sampler) / params.horizon}  # network evaluations
     for name, values in speeds.items():
         rates = [value * kept[name] for value in values]
         ratio = median(

@@ -1,4 +1,4 @@
-"""The world model's mathematics on problems with a known answer."""
+"""Tests noise processes, samplers, normalisers and the world model on problems with a known answer."""
 
 import math
 from functools import partial
@@ -32,7 +32,7 @@ def gaussian(x, sigma):
     return (STD**2 * x + sigma**2 * MEAN) / (STD**2 + sigma**2)
 
 
-def test_the_cosine_schedule_is_its_closed_form():
+def test_the_cosine_schedule_equals_its_closed_form():
     levels = 40
     table = ddpm(levels).table.double()
 
@@ -45,14 +45,14 @@ def test_the_cosine_schedule_is_its_closed_form():
 
 
 @pytest.mark.parametrize("levels", [5, 40])
-def test_many_small_noisings_are_one_large_one(levels):
-    """x_k = √(1 - β) x_{k-1} + √β ε, step by step, has the mean and variance that σ stands for."""
+def test_the_step_by_step_forward_process_has_the_marginals_of_sigma(levels):
+    """x_k = √(1 - β) x_{k-1} + √β ε, applied repeatedly, has the mean and variance that σ_k prescribes."""
     table = ddpm(levels).table
     x = torch.full((200_000,), 2.0, dtype=torch.float64)
     stream, alpha_bar = torch.Generator().manual_seed(0), 1.0
     for k in range(levels - 1):
-        new = 1 / (1 + table[k].double() ** 2).item()
-        beta, alpha_bar = 1 - new / alpha_bar, new
+        next_alpha_bar = 1 / (1 + table[k].double() ** 2).item()
+        beta, alpha_bar = 1 - next_alpha_bar / alpha_bar, next_alpha_bar
         x = math.sqrt(1 - beta) * x + math.sqrt(beta) * torch.randn(x.shape, generator=stream, dtype=torch.float64)
         scale = math.sqrt(alpha_bar)
         assert x.mean().item() == pytest.approx(2 * scale, abs=0.01)
@@ -71,17 +71,17 @@ def test_noise_levels_fall_to_zero_at_equal_strides():
 
 
 def std_after(sampler, sigmas) -> float:
-    """The standard deviation of a Gaussian under the exact denoiser, step by step: each step is linear in x."""
+    """The standard deviation of sampled Gaussian data, step by step: with the exact denoiser each step is linear."""
     variance = sigmas[0] ** 2 + STD**2
-    for now, after in pairwise(sigmas):
-        kept = after / now if sampler is ddim else (after / now) ** 2
-        added = 0 if sampler is ddim else after**2 * (1 - kept)
-        variance = (kept + (1 - kept) * STD**2 / (STD**2 + now**2)) ** 2 * variance + added
+    for sigma, next_sigma in pairwise(sigmas):
+        kept = next_sigma / sigma if sampler is ddim else (next_sigma / sigma) ** 2
+        added = 0 if sampler is ddim else next_sigma**2 * (1 - kept)
+        variance = (kept + (1 - kept) * STD**2 / (STD**2 + sigma**2)) ** 2 * variance + added
     return variance.sqrt().item()
 
 
 @pytest.mark.parametrize("sampler", [ddim, ancestral])
-def test_first_order_samplers_return_the_gaussian_that_their_linear_steps_make(sampler):
+def test_first_order_samplers_return_the_gaussian_that_their_linear_steps_predict(sampler):
     count = 40_000
     for kind, steps in ((Edm(EDM), 10), (Edm(EDM), 100), (ddpm(400), 10), (ddpm(400), 100)):
         sigmas = kind.sigmas(steps).double()
@@ -95,7 +95,7 @@ def test_first_order_samplers_return_the_gaussian_that_their_linear_steps_make(s
         assert errors[-1] < 0.02 * STD
 
 
-def test_ddim_is_ddim_in_its_own_notation():
+def test_ddim_equals_the_update_in_the_paper_s_notation():
     sigmas = ddpm(10).sigmas(10).double()
     x = torch.linspace(-3, 3, 7, dtype=torch.float64) * sigmas[0]
     alpha_bar = 1 / (1 + sigmas**2)
@@ -107,19 +107,20 @@ def test_ddim_is_ddim_in_its_own_notation():
     torch.testing.assert_close(ddim(gaussian, x, sigmas), z, rtol=1e-10, atol=1e-10)
 
 
-def test_the_ancestral_step_is_ddpm_s_posterior_in_its_own_notation():
-    now, after, x, clean, noise = (torch.tensor(value, dtype=torch.float64) for value in (3.0, 1.2, 2.5, 0.4, -0.7))
-    a, b = 1 / (1 + now**2), 1 / (1 + after**2)  # ᾱ_t, ᾱ_{t-1}
+def test_the_ancestral_step_equals_ddpm_s_posterior_in_the_paper_s_notation():
+    sigma, next_sigma, x, clean, noise = (
+        torch.tensor(value, dtype=torch.float64) for value in (3.0, 1.2, 2.5, 0.4, -0.7)
+    )
+    a, b = 1 / (1 + sigma**2), 1 / (1 + next_sigma**2)  # ᾱ_t, ᾱ_{t-1}
     beta = 1 - a / b
-    mean = b.sqrt() * beta / (1 - a) * clean + (a / b).sqrt() * (1 - b) / (1 - a) * (
-        x * a.sqrt()
-    )  # Ho et al. 2020, eq. 7
+    # Ho et al. 2020, eq. 7
+    mean = b.sqrt() * beta / (1 - a) * clean + (a / b).sqrt() * (1 - b) / (1 - a) * (x * a.sqrt())
     expected = (mean + (beta * (1 - b) / (1 - a)).sqrt() * noise) / b.sqrt()
-    found = ancestral(lambda x, sigma: clean, x, torch.stack([now, after]), lambda: noise)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    sampled = ancestral(lambda x, sigma: clean, x, torch.stack([sigma, next_sigma]), lambda: noise)
+    torch.testing.assert_close(sampled, expected, rtol=1e-12, atol=0)
 
 
-def test_guidance_moves_along_the_line_from_unconditional_to_conditional():
+def test_guidance_extrapolates_linearly_from_unconditional_to_conditional():
     def denoise(x, sigma, with_condition):
         return x + (2.0 if with_condition else 0.5)
 
@@ -129,42 +130,43 @@ def test_guidance_moves_along_the_line_from_unconditional_to_conditional():
 
 
 @pytest.mark.parametrize("prediction", ["noise", "clean", "velocity"])
-def test_a_ddpm_s_loss_is_the_squared_error_of_what_its_network_tells(prediction):
-    kind = ddpm(5, prediction)
-    sigma, noise, guess, clean = torch.tensor([1.7]), *torch.randn(3, 1, 4, 3)
+def test_a_ddpm_s_loss_is_the_squared_error_of_its_network_s_output(prediction):
+    chosen = ddpm(5, prediction)
+    sigma, noise, output, clean = torch.tensor([1.7]), *torch.randn(3, 1, 4, 3)
     signal, share = 1 / math.sqrt(1 + 1.7**2), 1.7 / math.sqrt(1 + 1.7**2)  # √ᾱ and √(1 - ᾱ)
-    truth = {"noise": noise, "clean": clean, "velocity": signal * noise - share * clean}[prediction]
-    estimate = kind.denoise(lambda x, level, condition: guess, clean + sigma * noise, sigma, None)
-    torch.testing.assert_close(kind.weight(sigma) * (estimate - clean) ** 2, (guess - truth) ** 2, rtol=1e-4, atol=1e-5)
-    exact = kind.denoise(lambda x, level, condition: truth, clean + sigma * noise, sigma, None)
+    target = {"noise": noise, "clean": clean, "velocity": signal * noise - share * clean}[prediction]
+    estimate = chosen.denoise(lambda x, level, condition: output, clean + sigma * noise, sigma, None)
+    weighted = chosen.weight(sigma) * (estimate - clean) ** 2
+    torch.testing.assert_close(weighted, (output - target) ** 2, rtol=1e-4, atol=1e-5)
+    exact = chosen.denoise(lambda x, level, condition: target, clean + sigma * noise, sigma, None)
     torch.testing.assert_close(exact, clean, rtol=1e-5, atol=1e-5)
 
 
-def test_normalizers_invert_and_flatten():
+def test_normalizers_are_invertible_and_cdf_makes_the_data_uniform():
     x = torch.cat([torch.randn(5000, 1).exp(), torch.randint(0, 2, (5000, 1)).float()], dim=1)
     for normalizer in (Gaussian(2), MinMax(2), Cdf(2)):
         normalizer.fit(x)
         z = normalizer(x.view(50, 100, 2))
         assert z.shape == (50, 100, 2)
         torch.testing.assert_close(normalizer.inverse(z), x.view(50, 100, 2), rtol=1e-3, atol=1e-3)
-    flat = normalizer(x)[:, 0].sort().values  # through its own distribution function a log-normal becomes uniform
-    torch.testing.assert_close(flat, torch.linspace(-1, 1, 5000), rtol=0, atol=0.005)
+    uniform = normalizer(x)[:, 0].sort().values  # a log-normal through its distribution function
+    torch.testing.assert_close(uniform, torch.linspace(-1, 1, 5000), rtol=0, atol=0.005)
     outside = torch.tensor([[100.0, 0.0]])
     torch.testing.assert_close(normalizer.inverse(normalizer(outside)), outside, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", [Gaussian, MinMax, Cdf])
+@pytest.mark.parametrize("normalizer_class", [Gaussian, MinMax, Cdf])
 @pytest.mark.parametrize("value", [0.0, 0.3, -7.1])
-def test_a_dimension_that_never_changes_always_comes_back_as_it_was(kind, value):
-    """A goal, or a sparse reward that nobody reached; whatever is imagined there, it stays inside the data's bounds."""
-    normalizer = kind(2)
+def test_the_inverse_of_a_constant_dimension_is_its_constant(normalizer_class, value):
+    """Such as a goal, or a sparse reward that was never reached: synthetic values stay within the data's bounds."""
+    normalizer = normalizer_class(2)
     normalizer.fit(torch.stack([torch.randn(1000), torch.full((1000,), value)], dim=1))
     assert (normalizer.inverse(torch.randn(500, 2))[:, 1] == value).all()
     assert normalizer(torch.tensor([[0.0, value]])).isfinite().all()
 
 
-def test_values_that_many_rows_share_have_a_place_in_the_distribution():
-    """As MuJoCo's velocities do, which are cut at ±10; and a dimension that never changes."""
+def test_the_cdf_handles_values_that_many_rows_share():
+    """Such as MuJoCo's velocities, which are clipped at ±10, and a constant dimension."""
     x = torch.stack([15 * torch.randn(4000).clamp(-0.667, 0.667), torch.full((4000,), 0.3)], dim=1)
     cdf = Cdf(2)
     cdf.fit(x)
@@ -180,7 +182,7 @@ def config(params, **changes) -> Diffusion:
 
 @pytest.mark.parametrize("network", ["mlp", "unet"])
 @pytest.mark.parametrize("horizon", [1, 2, 5, 7, 8, 32])
-def test_any_horizon_fits_and_each_condition_matters(params, network, horizon):
+def test_every_horizon_works_and_the_output_depends_on_each_condition(params, network, horizon):
     small = params.diffusion.unet.model_copy(update={"width": 16, "multipliers": [1, 2, 2], "embedding": 8})
     torch.manual_seed(0)
     model = WorldModel(4, 2, horizon, False, config(params, network=network, unet=small))
@@ -198,7 +200,7 @@ def test_any_horizon_fits_and_each_condition_matters(params, network, horizon):
     torch.testing.assert_close(*(model.network(x, level, condition) for condition in hidden))
 
 
-def test_steps_that_do_not_exist_are_not_in_the_loss(params):
+def test_steps_that_do_not_exist_do_not_contribute_to_the_loss(params):
     torch.manual_seed(0)
     model = WorldModel(3, 2, 4, False, config(params))
     condition = model.condition(torch.randn(2, 3), torch.randn(2, 2), torch.randn(2))
@@ -212,9 +214,9 @@ def test_steps_that_do_not_exist_are_not_in_the_loss(params):
     torch.testing.assert_close(model.loss(steps, exists, condition, *draws, noise), expected)
 
 
-@pytest.mark.parametrize("kind", ["edm", "ddpm"])
-def test_a_trained_model_knows_a_linear_system(params, episodes, device, kind):
-    """s' = s + 0.1 B a and r = s₀ exactly: the first imagined step must find both, from state and action alone."""
+@pytest.mark.parametrize("name", ["edm", "ddpm"])
+def test_a_trained_model_predicts_a_linear_system(params, episodes, device, name):
+    """The system is s' = s + 0.1 B a with reward s₀; the first sampled step must agree for every state and action."""
     settings = {
         "steps": 1500,
         "batch": 256,
@@ -222,20 +224,20 @@ def test_a_trained_model_knows_a_linear_system(params, episodes, device, kind):
         "mlp": params.diffusion.mlp.model_copy(update={"width": 96}),
     }
     levels = params.diffusion.ddpm.model_copy(update={"levels": 20})
-    diffusion = config(params, process=kind, ddpm=levels, **settings)
+    diffusion = config(params, process=name, ddpm=levels, **settings)
     model, losses = train(
         episodes, "hopper-medium", TASK, 0, params.model_copy(update={"horizon": 2, "diffusion": diffusion}), device
     )
     assert losses["training_loss"] > 0
     states, actions = torch.from_numpy(episodes.observations), torch.from_numpy(episodes.actions)
     sampler = params.sampler.model_copy(update={"steps": 16, "guidance": 1.0})
-    made = model.sample(states, actions, torch.zeros(len(states)), sampler, torch.Generator().manual_seed(0))
-    real = torch.from_numpy(episodes.next_observations)
-    assert (made.states[:, 0] - real).abs().median() < 0.1 * real.std()
-    assert (made.rewards[:, 0] - torch.from_numpy(episodes.rewards)).abs().median() < 0.1 * real.std()
+    windows = model.sample(states, actions, torch.zeros(len(states)), sampler, torch.Generator().manual_seed(0))
+    next_states = torch.from_numpy(episodes.next_observations)
+    assert (windows.states[:, 0] - next_states).abs().median() < 0.1 * next_states.std()
+    assert (windows.rewards[:, 0] - torch.from_numpy(episodes.rewards)).abs().median() < 0.1 * next_states.std()
 
 
-def test_saved_models_imagine_the_same(params, tmp_path, device):
+def test_saved_models_sample_the_same_windows(params, tmp_path, device):
     torch.manual_seed(1)
     models = [WorldModel(3, 2, 4, False, config(params)) for _ in range(2)]
     world_model.save(models, tmp_path / "m.safetensors")
@@ -246,29 +248,54 @@ def test_saved_models_imagine_the_same(params, tmp_path, device):
         assert torch.equal(a.rewards, b.rewards)
 
 
-def test_process_follows_the_parameters(params):
-    """Levels and coefficients of each setting, worked out here from the papers' formulas."""
+@pytest.mark.parametrize(
+    "changes",
+    [{"sigma_min": 0.05}, {"sigma_max": 7.0}, {"rho": 3.0}, {"sigma_data": 0.5}, {"log_mean": -2.0}, {"log_std": 0.3}],
+    ids=str,
+)
+def test_edm_s_noise_levels_and_coefficients_follow_its_parameters(params, changes):
+    """Computed here from Karras et al. 2022, table 1 and eq. 5."""
+    settings = params.diffusion.edm.model_copy(update=changes)
+    chosen = process(config(params, process="edm", edm=settings))
+    sigma, data = torch.tensor([0.3, 2.0]), settings.sigma_data
+    total = sigma**2 + data**2
+    torch.testing.assert_close(
+        chosen.coefficients(sigma), (1 / total.sqrt(), data**2 / total, sigma * data / total.sqrt())
+    )
+    torch.testing.assert_close(chosen.weight(sigma), total / (sigma * data) ** 2)
+    high, low = settings.sigma_max ** (1 / settings.rho), settings.sigma_min ** (1 / settings.rho)
+    levels = [(high + i / 4 * (low - high)) ** settings.rho for i in range(5)]
+    assert chosen.sigmas(5).tolist() == pytest.approx([*levels, 0.0])
+    normal, uniform = torch.tensor([-0.5, 1.0]), torch.tensor([0.1, 0.9])
+    expected = [math.exp(settings.log_mean + settings.log_std * value) for value in (-0.5, 1.0)]
+    assert chosen.draw(normal, uniform).tolist() == pytest.approx(expected)
+    assert not chosen.clips
+
+
+@pytest.mark.parametrize("levels", [5, 12])
+@pytest.mark.parametrize("prediction", ["noise", "clean", "velocity"])
+def test_ddpm_s_noise_levels_and_coefficients_follow_its_parameters(params, levels, prediction):
+    """Computed here from Nichol and Dhariwal 2021, eq. 17, and from what each prediction means."""
+    settings = params.diffusion.ddpm.model_copy(update={"levels": levels, "prediction": prediction})
+    chosen = process(config(params, process="ddpm", ddpm=settings))
+
+    squared_cosines = [math.cos((t / levels + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(levels)]
+    alpha_bars = [value / squared_cosines[0] for value in squared_cosines[1:]]
+    alpha_bars.append(alpha_bars[-1] * 0.001)  # the last β is clipped to 0.999
+    sigmas = [math.sqrt((1 - alpha_bar) / alpha_bar) for alpha_bar in alpha_bars]
+    assert chosen.sigmas(levels).tolist() == pytest.approx([*reversed(sigmas), 0.0], rel=1e-5)
+    uniform = (torch.arange(levels) + 0.5) / levels  # the middle of each level's share of [0, 1]
+    assert chosen.draw(torch.zeros(levels), uniform).tolist() == pytest.approx(sigmas, rel=1e-5)
+
+    # In variance-preserving coordinates z = √ᾱ x, with signal √ᾱ and noise √(1 - ᾱ), the clean estimate is
+    # (z - √(1 - ᾱ) F) / √ᾱ for predicted noise, F for predicted data and √ᾱ z - √(1 - ᾱ) F for predicted velocity.
     sigma = torch.tensor([0.3, 2.0])
-    for data in (0.5, 1.0):
-        edm = params.diffusion.edm.model_copy(update={"sigma_data": data, "sigma_max": 7.0, "log_mean": -2.0})
-        chosen = process(config(params, process="edm", edm=edm))
-        total = sigma**2 + data**2
-        expected = 1 / total.sqrt(), data**2 / total, sigma * data / total.sqrt()  # Karras et al. 2022, table 1
-        torch.testing.assert_close(chosen.coefficients(sigma), expected)
-        assert chosen.sigmas(3)[0].item() == pytest.approx(7.0)
-        normal = torch.tensor([0.0, 1.0])
-        torch.testing.assert_close(chosen.draw(normal, normal), torch.exp(-2.0 + edm.log_std * normal))
-        assert not chosen.clips
-    noisy = 1 / (1 + sigma**2).sqrt()  # the scale of the data in a variance-preserving process
-    expected = {
-        "noise": (torch.ones(2), -sigma),
+    signal, noise = 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
+    skip, out = {
+        "noise": (torch.ones(2), -noise / signal),
         "clean": (torch.zeros(2), torch.ones(2)),
-        "velocity": (noisy**2, -sigma * noisy),
-    }
-    for levels in (5, 12):
-        for prediction, (skip, out) in expected.items():
-            settings = params.diffusion.ddpm.model_copy(update={"levels": levels, "prediction": prediction})
-            chosen = process(config(params, process="ddpm", ddpm=settings))
-            torch.testing.assert_close(chosen.coefficients(sigma), (noisy, skip, out))
-            assert len(chosen.sigmas(levels)) == levels + 1
-            assert chosen.clips
+        "velocity": (signal**2, -noise),
+    }[prediction]
+    torch.testing.assert_close(chosen.coefficients(sigma), (signal, skip, out))
+    torch.testing.assert_close(chosen.weight(sigma), 1 / out**2)
+    assert chosen.clips

@@ -1,7 +1,7 @@
-"""Every sampler on every parameterisation, where the exact denoiser is known: a Gaussian and a mixture of two.
+"""Tests every sampler with every parameterisation on data whose exact denoiser is known: a Gaussian and a mixture.
 
-The network is made from the exact denoiser by solving skip x + out F = clean for F, so scaling, skip and output are
-tested with the sampler; moments must agree within four standard errors.
+The network F solves skip x + out F = clean for the exact clean estimate, so scale, skip and output are tested together
+with the sampler. Moments must agree within four standard errors.
 """
 
 import math
@@ -12,7 +12,7 @@ import torch
 
 from stages.diffusion.guidance import guided
 from stages.diffusion.process import Ddpm, Edm
-from stages.diffusion.samplers import SAMPLERS, evaluations
+from stages.diffusion.samplers import SAMPLERS, evaluations, temperature_of
 
 COUNT = 5_000
 EDM = SimpleNamespace(sigma_min=0.002, sigma_max=80.0, sigma_data=0.7, rho=7.0)
@@ -20,13 +20,13 @@ PROCESSES = {
     "edm": Edm(EDM),
     **{kind: Ddpm(SimpleNamespace(levels=1000, prediction=kind)) for kind in ("noise", "clean", "velocity")},
 }
-CHURNED, STILL = (SimpleNamespace(amount=amount, low=0.05, high=50.0, noise=1.0) for amount in (40.0, 0.0))
-RUNS = {  # sampler → steps for which its own error is below the statistical one
-    "ddim": (250, STILL),
-    "ancestral": (500, STILL),
-    "heun": (60, STILL),
-    "heun with churn": (100, CHURNED),
-    "dpm-solver": (60, STILL),
+CHURN, NO_CHURN = (SimpleNamespace(amount=amount, low=0.05, high=50.0, noise=1.0) for amount in (40.0, 0.0))
+RUNS = {  # sampler → steps at which its discretisation error is below the statistical error, and its churn
+    "ddim": (250, NO_CHURN),
+    "ancestral": (500, NO_CHURN),
+    "heun": (60, NO_CHURN),
+    "heun with churn": (100, CHURN),
+    "dpm-solver": (60, NO_CHURN),
 }
 
 
@@ -35,7 +35,7 @@ def gaussian(mean: float, std: float):
 
 
 def mixture(weights, means, std: float):
-    """The posterior mean of x₀ given x₀ + σ ε, x₀ from a mixture of Gaussians of one standard deviation."""
+    """The posterior mean of x₀ given x₀ + σ ε, for x₀ from a mixture of Gaussians with equal standard deviations."""
 
     def denoise(x, sigma):
         variance = std**2 + sigma**2
@@ -47,7 +47,7 @@ def mixture(weights, means, std: float):
 
 
 def network_of(exact, process):
-    """F such that the process's clean estimate is the exact one; called as a network is."""
+    """The network F with which the clean estimate of the process is the exact one."""
 
     def network(scaled, label, condition):
         sigma = (4 * label).exp().reshape(-1, *[1] * (scaled.dim() - 1))
@@ -59,9 +59,9 @@ def network_of(exact, process):
 
 
 def samples(exact, process: str, run: str, weight: float = 1.0, unconditional=None) -> torch.Tensor:
-    """(COUNT,) drawn with the networks of the exact denoisers, float64."""
+    """(COUNT,) samples of the exact denoisers' networks, float64."""
     steps, churn = RUNS[run]
-    steps = 1000 if run.startswith("heun") and process != "edm" else steps  # its first step must not be a DDPM's leap
+    steps = 1000 if run.startswith("heun") and process != "edm" else steps  # with fewer, its first step is too large
     kind, stream = PROCESSES[process], torch.Generator().manual_seed(3)
     networks = {True: network_of(exact, kind), False: unconditional and network_of(unconditional, kind)}
 
@@ -69,7 +69,7 @@ def samples(exact, process: str, run: str, weight: float = 1.0, unconditional=No
         return torch.randn(COUNT, 1, 1, generator=stream, dtype=torch.float64)
 
     def denoise(x, sigma, with_condition):
-        return kind.denoise(networks[with_condition], x, sigma.expand(len(x)), None)
+        return kind.denoise(networks[with_condition], x, sigma[None], None)
 
     sigmas = kind.sigmas(steps).double()
     sampler = SAMPLERS[run.partition(" ")[0]]
@@ -80,7 +80,7 @@ cases = pytest.mark.parametrize(("process", "run"), [(process, run) for process 
 
 
 @cases
-def test_a_gaussian_s_moments(process, run):
+def test_samples_have_the_moments_of_a_gaussian(process, run):
     mean, std = 1.5, 0.7
     x = samples(gaussian(mean, std), process, run)
     assert x.mean().item() == pytest.approx(mean, abs=4 * std / math.sqrt(COUNT))
@@ -89,11 +89,11 @@ def test_a_gaussian_s_moments(process, run):
 
 
 @cases
-def test_a_mixture_s_weights_and_moments(process, run):
+def test_samples_have_the_weights_and_moments_of_a_mixture(process, run):
     weights, means, std = (0.3, 0.7), (-2.0, 1.0), 0.4
     x = samples(mixture(weights, means, std), process, run)
-    error = 4 * math.sqrt(0.3 * 0.7 / COUNT)
-    assert (x < -0.5).double().mean().item() == pytest.approx(0.3, abs=error + 1e-3)  # 1e-4 of each lies beyond
+    error = 4 * math.sqrt(0.3 * 0.7 / COUNT) + 1e-3  # 1e-4 of each part lies on the other side of -0.5
+    assert (x < -0.5).double().mean().item() == pytest.approx(0.3, abs=error)
     for part, mean in ((x[x < -0.5], -2.0), (x[x >= -0.5], 1.0)):
         assert part.mean().item() == pytest.approx(mean, abs=4 * std / math.sqrt(len(part)) + 2e-3)
         assert part.std().item() == pytest.approx(std, rel=4 / math.sqrt(2 * len(part)) + 5e-3)
@@ -101,36 +101,37 @@ def test_a_mixture_s_weights_and_moments(process, run):
 
 @pytest.mark.parametrize("weight", [0.0, 2.0])
 @cases
-def test_guidance_moves_a_gaussian_s_mean_in_proportion_and_keeps_its_spread(process, run, weight):
-    """Both of one variance, the weighted scores are those of N(m₀ + w (m₁ - m₀), s²) at every level."""
-    plain, told, std = 0.3, 0.8, 0.7
-    x = samples(gaussian(told, std), process, run, weight, gaussian(plain, std))
-    assert x.mean().item() == pytest.approx(plain + weight * (told - plain), abs=4 * std / math.sqrt(COUNT))
+def test_guidance_shifts_the_mean_of_a_gaussian_by_its_weight_and_keeps_its_variance(process, run, weight):
+    """With equal variances, the guided score is that of N(m₀ + w (m₁ - m₀), s²) at every noise level."""
+    unconditional, conditional, std = 0.3, 0.8, 0.7
+    x = samples(gaussian(conditional, std), process, run, weight, gaussian(unconditional, std))
+    expected = unconditional + weight * (conditional - unconditional)
+    assert x.mean().item() == pytest.approx(expected, abs=4 * std / math.sqrt(COUNT))
     assert x.std().item() == pytest.approx(std, rel=4 / math.sqrt(2 * COUNT))
 
 
-def test_fewer_noise_evaluations_than_steps_are_never_asked_of_a_deterministic_sampler():
+def test_deterministic_samplers_draw_no_noise():
     sigmas = Edm(EDM).sigmas(5).double()
     for name in ("ddim", "heun", "dpm-solver"):
-        SAMPLERS[name](gaussian(0.0, 1.0), sigmas[0] * torch.ones(2, dtype=torch.float64), sigmas, None, STILL)
+        SAMPLERS[name](gaussian(0.0, 1.0), sigmas[0] * torch.ones(2, dtype=torch.float64), sigmas, None, NO_CHURN)
 
 
 @pytest.mark.parametrize(("name", "steps", "order"), [("ddim", 40, 1), ("heun", 40, 2), ("dpm-solver", 40, 2)])
-def test_halving_the_steps_of_a_method_multiplies_its_error_by_its_order(name, steps, order):
-    """One trajectory of the probability flow, whose end is known: a deviation of one std stays one."""
+def test_doubling_the_steps_reduces_the_error_by_the_order_of_the_sampler(name, steps, order):
+    """On a trajectory of the probability flow with a known end: a sample one std from the mean stays there."""
     kind, std = Edm(SimpleNamespace(sigma_min=0.002, sigma_max=20.0, sigma_data=1.0, rho=7.0)), 1.0
     errors = []
     for count in (steps, 2 * steps):
         sigmas = kind.sigmas(count).double()
         x = (sigmas[:1] ** 2 + std**2).sqrt()
-        errors.append(abs(SAMPLERS[name](gaussian(0.0, std), x, sigmas, None, STILL).item() - std))
+        errors.append(abs(SAMPLERS[name](gaussian(0.0, std), x, sigmas, None, NO_CHURN).item() - std))
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
 
 
 @pytest.mark.parametrize("method", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 5])
 @pytest.mark.parametrize("weight", [None, 0.0, 1.0, 1.5])
-def test_evaluations_are_as_many_as_the_sampler_makes(method, steps, weight):
+def test_evaluations_equals_the_number_of_calls_that_the_sampler_makes(method, steps, weight):
     calls = []
 
     def denoise(x, sigma, with_condition=True):
@@ -142,5 +143,19 @@ def test_evaluations_are_as_many_as_the_sampler_makes(method, steps, weight):
     if weight is not None:
         sampler.guidance, run = weight, guided(denoise, weight)
     x, sigmas = torch.ones(2, 3), Edm(EDM).sigmas(steps)
-    SAMPLERS[method](run, x, sigmas, lambda: torch.zeros(2, 3), STILL)
+    SAMPLERS[method](run, x, sigmas, lambda: torch.zeros(2, 3), NO_CHURN)
     assert len(calls) == evaluations(sampler)
+
+
+@pytest.mark.parametrize(
+    ("method", "churn", "expected"),
+    [
+        ("ancestral", NO_CHURN, 0.5),
+        ("heun", CHURN, 0.5),
+        ("heun", NO_CHURN, 1.0),
+        ("ddim", CHURN, 1.0),
+        ("dpm-solver", CHURN, 1.0),
+    ],
+)
+def test_temperature_scales_the_noise_of_stochastic_samplers_only(method, churn, expected):
+    assert temperature_of(SimpleNamespace(method=method, churn=churn, temperature=0.5)) == expected

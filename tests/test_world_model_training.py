@@ -102,22 +102,22 @@ def test_a_killed_training_ends_with_the_bytes_of_an_uninterrupted_one(params, e
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-def test_compiled_and_captured_training_is_the_plain_one(params, episodes, device, monkeypatch):
-    """The path that CUDA takes, compiled for the CPU, with a stand-in for the graph."""
-    replayed = Counter()
+def test_compiled_and_captured_training_equals_the_plain_one(params, episodes, device, monkeypatch):
+    """The code path of CUDA, with the loss compiled for the CPU and a substitute for the graph."""
+    replays = Counter()
 
     def capture(function):
         def replay():
-            replayed["update"] += 1
+            replays["update"] += 1
             function()
 
         return replay
 
-    plain, told = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
+    plain, losses = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
     monkeypatch.setattr(training_module, "Captured", lambda function, _: Captured(function, capture))
-    compiled, also = train(episodes, "hopper-medium", HOPPER, 0, small(params, compile=True), device)
-    assert replayed["update"] == 60 - WARM_UP
-    assert also["validation_loss"] == pytest.approx(told["validation_loss"], rel=1e-3)
+    compiled, compiled_losses = train(episodes, "hopper-medium", HOPPER, 0, small(params, compile=True), device)
+    assert replays["update"] == 60 - WARM_UP
+    assert compiled_losses["validation_loss"] == pytest.approx(losses["validation_loss"], rel=1e-3)
     for one, other in zip(plain.state_dict().values(), compiled.state_dict().values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
