@@ -53,7 +53,7 @@ def test_a_card_without_d4rl_s_numbers_or_references(here):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "found", "told"),
+    ("dataset", "facts", "text"),
     [
         ("hopper-medium", {"return_mean": 1500.0}, "1,422; this one is +5.5% from it, within the 15% aimed at"),
         ("walker2d-medium", {"return_mean": 2000.0}, "2,852; this one is -29.9% from it, beyond the 15% aimed at"),
@@ -61,8 +61,8 @@ def test_a_card_without_d4rl_s_numbers_or_references(here):
         ("hopper-expert", {"return_mean": 1.0, "score_mean": 97.5}, "at least 100: missed by 2.5"),
     ],
 )
-def test_how_far_a_tier_is_from_its_aim(here, dataset, found, told):
-    assert told in aim(replace(card(DATASET, "local"), dataset=dataset, facts={"source": "local", **found}))
+def test_how_far_a_tier_is_from_its_aim(here, dataset, facts, text):
+    assert text in aim(replace(card(DATASET, "local"), dataset=dataset, facts={"source": "local", **facts}))
 
 
 def test_d4rl_s_observations_are_found_by_either_name():

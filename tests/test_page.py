@@ -43,8 +43,8 @@ SHOWN = """async () => {
   for (const panel of seen(document, ".panel")) {
     const own = [panel.querySelector(".chart").dataset.kind, panel.querySelector("h4").innerText];
     for (const mark of panel.querySelectorAll(".role-mark [aria-label*='method: ']")) {
-      const told = mark.ariaLabel.split("; ").map((part) => part.replace(/^.*?: /, ""));
-      found.marks.push([...own, mark.ariaRoleDescription, Math.round(mark.getBoundingClientRect().x), ...told]);
+      const tooltip = mark.ariaLabel.split("; ").map((part) => part.replace(/^.*?: /, ""));
+      found.marks.push([...own, mark.ariaRoleDescription, Math.round(mark.getBoundingClientRect().x), ...tooltip]);
     }
   }
   return found;
@@ -221,10 +221,12 @@ def test_bar_tells_its_mean_and_seeds(page, built):
     bar = chart.locator(f'[aria-label*="{label(ALGORITHM)};"][aria-label*="{label(METHOD)}; mean"]').first
     bar.hover(position={"x": 3, "y": bar.bounding_box()["height"] - 3})
     tip = page.locator("#vg-tooltip-element.visible")
-    told = dict(tip.locator("tr").evaluate_all("all => all.map((row) => [...row.cells].map((cell) => cell.innerText))"))
-    assert (told["method"], told["algorithm"]) == (label(METHOD), label(ALGORITHM))
-    assert told["mean"].split(" ± ") == [number(np.mean(built.values)), number(np.std(built.values, ddof=1))]
-    assert told["seeds"].split(", ") == list(map(number, built.values))
+    tooltip = dict(
+        tip.locator("tr").evaluate_all("rows => rows.map((row) => [...row.cells].map((cell) => cell.innerText))")
+    )
+    assert (tooltip["method"], tooltip["algorithm"]) == (label(METHOD), label(ALGORITHM))
+    assert tooltip["mean"].split(" ± ") == [number(np.mean(built.values)), number(np.std(built.values, ddof=1))]
+    assert tooltip["seeds"].split(", ") == list(map(number, built.values))
     box = tip.bounding_box()
     assert 0 <= box["x"] <= box["x"] + box["width"] <= page.viewport_size["width"]
 

@@ -40,8 +40,8 @@ def stages(tmp_path, monkeypatch):
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": top}))
     below = {"m@d": entry({"data/d/m.npz": "n"}, {"data/d/real.npz": "r"})}
     Path("stages/baselines/m/dvc.lock").write_text(yaml.safe_dump({"stages": below}))
-    told = {"output": RESULT, "seconds": 12.3, "machine": "a desk", "revision": "abc", "packages": {"numpy": "2.4"}}
-    write_json(timing_path(digest(RESULT)), told)
+    timing = {"output": RESULT, "seconds": 12.3, "machine": "a desk", "revision": "abc", "packages": {"numpy": "2.4"}}
+    write_json(timing_path(digest(RESULT)), timing)
     return locked()
 
 

@@ -8,10 +8,10 @@ from stages.world_model.windows import Windows, return_to_go, steps_left
 
 
 def test_return_to_go_is_the_discounted_sum_of_the_rest_of_the_trajectory(episodes):
-    found = return_to_go(episodes.rewards, episodes.episode, 0.9)
+    returns = return_to_go(episodes.rewards, episodes.episode, 0.9)
     for t in range(len(episodes)):
         rest = episodes.rewards[t:][episodes.episode[t:] == episodes.episode[t]].astype(np.float64)
-        assert found[t] == pytest.approx(sum(0.9**k * reward for k, reward in enumerate(rest)), abs=1e-12)
+        assert returns[t] == pytest.approx(sum(0.9**k * reward for k, reward in enumerate(rest)), abs=1e-12)
 
 
 def test_steps_left_counts_down_to_one_at_each_end():
