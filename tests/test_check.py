@@ -63,6 +63,14 @@ def refusal() -> str:
             {"policy": {"normalize_states": 1}},
             "params.yaml: policy.normalize_states = 1: Input should be a valid boolean",
         ),
+        (
+            {"corrected": {"kept": 0.5}},
+            "params.yaml: corrected.kept = 0.5 needs elites that can disagree, but dynamics.elites = 1",
+        ),
+        (
+            {"corrected": {"rollout": True, "replaced": "rewards"}},
+            "params.yaml: corrected.rollout = true replaces states, but replaced = 'rewards'",
+        ),
         ({"policy": {"batch": True}}, "params.yaml: policy.batch = True: Input should be a valid integer"),
         ({"generators": 128}, "params.yaml: generators = 128: "),  # the index is stored in eight bits
         (

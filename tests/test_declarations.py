@@ -14,7 +14,18 @@ from tests.conftest import ROOT
 
 STAGES = list(Repo(str(ROOT)).index.stages)  # the grid, expanded by DVC itself
 ROOMS = (
-    *("common", "tasks", "data", "diffusion", "synthetic_data", "world_model", "idm", "augment", "policy"),
+    *(
+        "common",
+        "tasks",
+        "data",
+        "diffusion",
+        "synthetic_data",
+        "world_model",
+        "idm",
+        "augment",
+        "policy",
+        "forward_model",
+    ),
     *("algorithms", "evaluate", "fidelity", "baselines", "report", "check"),
 )
 

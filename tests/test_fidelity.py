@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from stages.common.transitions import Transitions
 from stages.data.local import collect
 from stages.fidelity.__main__ import action_errors, fidelity, sample_rows
-from stages.fidelity.coverage import coverage, diversity
+from stages.fidelity.coverage import action_novelty, coverage, diversity
 from stages.fidelity.errors import physics_errors
 from stages.fidelity.steering import rank_correlation, reached, real_windows, steer
 from stages.fidelity.value import Value
@@ -105,16 +105,32 @@ def test_spread_by_dimension_by_step_and_among_neighbours(collected_hopper):
 def test_coverage_of_the_other_half_is_the_floor_and_a_shift_raises_distances(collected_hopper):
     half = collected_hopper.held_out(0.5, np.random.default_rng(0))
     first, second = collected_hopper.rows(half), collected_hopper.rows(~half)
-    same = coverage(second, first, second)
+    same = coverage(second, first, second, 5)
     assert all(record["found"] == record["floor"] for record in same.values())
     shifted = replace(second, observations=second.observations + 3 * second.observations.std(0))
-    far = coverage(shifted, first, second)
+    far = coverage(shifted, first, second, 5)
     assert far["nearest_neighbour"]["found"] > 1.5 * far["nearest_neighbour"]["floor"]
     assert far["marginal"]["found"] > far["marginal"]["floor"] + 0.1
     mixed = replace(second, actions=np.random.default_rng(1).permuted(second.actions, axis=0))
-    record = coverage(mixed, first, second)  # the same marginals, but no longer correlated with the states
+    record = coverage(mixed, first, second, 5)  # the same marginals, but no longer correlated with the states
     assert record["marginal"]["found"] == pytest.approx(record["marginal"]["floor"])
     assert record["correlation"]["found"] > record["correlation"]["floor"]
+
+
+def test_action_novelty_is_the_distance_from_what_the_data_did_in_similar_states():
+    """Two clusters of states, far apart; in each the data took two actions."""
+    states = np.repeat([[0.0, 0], [0, 0], [9, 9], [9, 9]], 50, axis=0) + np.random.default_rng(0).normal(
+        0, 0.1, (200, 2)
+    )
+    actions = np.repeat([[-0.5, 0], [0.5, 0], [0, -0.8], [0, 0.8]], 50, axis=0)
+    columns = (column.astype(np.float32) for column in (states, actions, np.zeros(200), states, np.ones(200)))
+    real = Transitions(*columns)
+    assert action_novelty(real, real, 100) == 0
+    moved = replace(real, actions=(actions + np.array([0.2, 0])).astype(np.float32))
+    size = 0.2 / real.actions[:, 0].std() / np.sqrt(2)  # the root mean square over two dimensions
+    assert action_novelty(moved, real, 100) == pytest.approx(size, rel=1e-4)
+    swapped = replace(real, observations=real.observations[::-1].copy())  # each action where the data never took it
+    assert action_novelty(swapped, real, 100) > 3 * size
 
 
 class Inverse:

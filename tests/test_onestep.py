@@ -23,6 +23,7 @@ from stages.common.settings import shared
 from stages.common.timing import digest
 from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions
+from stages.forward_model import train as fit_module
 from stages.synthetic_data.bounds import Bounds
 from stages.synthetic_data.complete import to_transitions
 from stages.synthetic_data.generate import generate
@@ -321,7 +322,7 @@ def test_elites_are_the_members_with_the_smallest_error_on_the_given_rows(traine
 
 
 def test_elites_are_chosen_on_held_out_episodes_and_training_uses_the_rest(params, system, device, monkeypatch):
-    calls, choose, noise_of = {}, OneStep.choose, train_module.UpdateNoise
+    calls, choose, noise_of = {}, OneStep.choose, fit_module.UpdateNoise
 
     def recording_choose(self, *arrays):
         calls["choose"] = arrays
@@ -332,7 +333,7 @@ def test_elites_are_chosen_on_held_out_episodes_and_training_uses_the_rest(param
         return noise_of(rows, count, shape)
 
     monkeypatch.setattr(OneStep, "choose", recording_choose)
-    monkeypatch.setattr(train_module, "UpdateNoise", recording_noise)
+    monkeypatch.setattr(fit_module, "UpdateNoise", recording_noise)
     config = small(params, steps=2, held_out=0.1)
     train(system, False, "linear", 0, config, device)
     held_out = np.setdiff1d(np.arange(len(system)), calls["rows"])

@@ -72,7 +72,7 @@ def fidelity(method: str, measured: bool) -> dict:
         "physics": physics if measured else None,
         "inverse_dynamics": {"r2": 0.95} if method == "real" else None,
         "terminal_rate": {"found": 0.004, "real": 0.006},
-        "coverage": {"nearest_neighbour": {"found": 1.5, "floor": 1.2}},
+        "coverage": {"nearest_neighbour": {"found": 1.5, "floor": 1.2}, "action_novelty": {"found": 0.3, "floor": 0.2}},
         "cost": None if method == "real" else COST,
         "diversity": {"actions": [[1.0, 1.0]] + [[0.9, 0.97]] * (steps - 1), "states": [[0.98, 1.01]] * steps},
     }
@@ -221,8 +221,8 @@ def test_equal_results_give_equal_bytes_without_trace_of_other_methods(built, tm
     )
     build(tmp_path, monkeypatch)
     one, two = built.files, outputs(tmp_path)
-    tables = ("scores", "differences", "aggregates", "improvement", "costs", "fidelity")
-    figures = ("scores", "learning_curves", "profiles", "improvement", "fidelity", "steering")
+    tables = ("scores", "differences", "aggregates", "improvement", "costs", "fidelity", "gains")
+    figures = ("scores", "learning_curves", "profiles", "improvement", "fidelity", "steering", "gains")
     files = {f"reports/tables/{name}.{kind}" for name in tables for kind in ("md", "tex", "csv")}
     files |= {f"reports/figures/{name}.{kind}" for name in figures for kind in ("png", "svg")}
     files |= {"results/scores.csv", "results/curves.csv", "results/summary.json", "reports/index.html"}

@@ -26,16 +26,29 @@ def nearest(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return cKDTree(reference).query(x)[0]
 
 
-def coverage(data: Transitions, first: Transitions, second: Transitions) -> dict:
+def action_novelty(data: Transitions, real: Transitions, neighbours: int) -> float:
+    """Median distance from an action to the closest of those that the real data took in similar states.
+
+    Similar states are the `neighbours` nearest of `real`. The distance is the root mean square over the dimensions of
+    the action, in standard deviations of the real actions.
+    """
+    scale = real.observations.std(0).clip(1e-6)
+    rows = cKDTree(real.observations / scale).query(data.observations / scale, k=neighbours)[1]
+    apart = (real.actions[rows] - data.actions[:, None]) / real.actions.std(0).clip(1e-6)  # (N, neighbours, A)
+    return float(np.median(np.sqrt(np.square(apart).mean(-1)).min(1)))
+
+
+def coverage(data: Transitions, first: Transitions, second: Transitions, neighbours: int) -> dict:
     """Distances from the data to one half of the real episodes; the other half's distances are the floor.
 
     Arguments:
         first, second: rows of the real data that share no episode, about as many as `data` has.
+        neighbours: see `action_novelty`.
 
     Returns:
         {"nearest_neighbour": median distance to `first` in transitions scaled by the real std, "marginal": mean over
-        columns of the Kolmogorov-Smirnov distance, "correlation": mean absolute difference of pairwise correlations},
-        each {"found": of `data`, "floor": of `second`}.
+        columns of the Kolmogorov-Smirnov distance, "correlation": mean absolute difference of pairwise correlations,
+        "action_novelty"}, each {"found": of `data`, "floor": of `second`}.
     """
     reference, floor, ours = columns(first), columns(second), columns(data)
     scale = reference.std(0).clip(1e-6)
@@ -50,7 +63,13 @@ def coverage(data: Transitions, first: Transitions, second: Transitions) -> dict
         return np.median(nearest(x / scale, reference / scale))
 
     measures = {"nearest_neighbour": nearest_neighbour, "marginal": marginal, "correlation": correlation}
-    return {name: {"found": float(of(ours)), "floor": float(of(floor))} for name, of in measures.items()}
+    return {
+        **{name: {"found": float(of(ours)), "floor": float(of(floor))} for name, of in measures.items()},
+        "action_novelty": {
+            "found": action_novelty(data, first, neighbours),
+            "floor": action_novelty(second, first, neighbours),
+        },
+    }
 
 
 def spread_ratio(values: np.ndarray, real: np.ndarray) -> list[float]:

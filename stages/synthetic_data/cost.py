@@ -1,6 +1,7 @@
 """Cost record of a training set: the models, parameters and network evaluations behind it, stored in the set."""
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,11 +33,21 @@ def cost_record(trained: list[str], parameters: int, evaluations: float, counts:
     return np.array(json.dumps(record))
 
 
-def derived_cost_record(path: str, cost: np.ndarray) -> np.ndarray:
-    """The cost record of a set that was derived from another synthetic set without a network of its own.
+def derived_cost_record(
+    path: str, cost: np.ndarray, trained: Sequence[str] = (), parameters: int = 0, evaluations: float = 0.0, counts=None
+) -> np.ndarray:
+    """The cost record of a set that was derived from another synthetic set.
 
     Arguments:
         path: the other set's file, whose md5 becomes the source.
         cost: the other set's cost record.
+        trained, parameters, evaluations: as in `cost_record`, of further networks; they are added to the other set's.
+        counts: of the derived set, if it does not have all rows of the other.
     """
-    return np.array(json.dumps({**json.loads(str(cost)), "source": digest(path)}))
+    record = json.loads(str(cost))
+    record["source"] = digest(path)
+    record["trained"] += [digest(path) for path in trained]
+    record["parameters"] += parameters
+    record["evaluations"] = round(record["evaluations"] + evaluations, 3)
+    record["counts"] = counts or record["counts"]
+    return np.array(json.dumps(record))

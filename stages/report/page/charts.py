@@ -4,62 +4,9 @@ A specification reads the named data `rows` and the signals `methods` and `algor
 other signals are the panel's values. There are no legends: the filter shows each method's colour.
 """
 
-from typing import NamedTuple
-
 import altair as alt
 
-FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
-HEIGHT = 240
-INK = alt.value("currentColor")  # the page's, light or dark
-
-
-class Names(NamedTuple):
-    """Labels in the order of the grid: the methods' with their colours, and the algorithms'."""
-
-    colours: dict[str, str]
-    algorithms: list[str]
-
-
-def in_filter(field: str = "method", among: str = "methods") -> str:
-    return f"indexof({among}, datum.{field}) >= 0"
-
-
-def chart() -> alt.Chart:
-    return alt.Chart(alt.NamedData("rows"))
-
-
-def coloured(colours: dict[str, str]) -> alt.Chart:
-    """Rows of the methods that are shown, in their colours."""
-    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-    return chart().transform_filter(in_filter()).encode(color=alt.Color("method:N", scale=scale, legend=None))
-
-
-def level(signal: str, dash: tuple = (5, 4)) -> alt.Chart:
-    """A line across the panel at a signal's value; none if it is null."""
-    one = chart().transform_aggregate(rows="count()").transform_calculate(level=signal)
-    rule = one.transform_filter("isValid(datum.level)").mark_rule(strokeDash=list(dash), opacity=0.6)
-    return rule.encode(y="level:Q", color=INK)
-
-
-def finished(layers: list, **signals) -> dict:
-    """The layers as a specification: full width, without frame, in the page's font."""
-    params = [alt.param(name=name, value=value) for name, value in {"methods": [], "algorithms": [], **signals}.items()]
-    whole = alt.layer(*layers).properties(width="container", height=HEIGHT).add_params(*params)
-    whole = whole.configure(font=FONT, background="transparent").configure_view(stroke=None)
-    look = {
-        "labelFontSize": 11,
-        "titleFontSize": 11,
-        "titleFontWeight": "normal",
-        "domain": False,
-        "ticks": False,
-        "labelPadding": 6,
-    }
-    return whole.configure_axis(**look).to_dict()
-
-
-def tips(*columns: str, **titled: str) -> list[alt.Tooltip]:
-    """Tooltip entries under the columns' names or, as keywords, under other titles."""
-    return [alt.Tooltip(column) for column in columns] + [alt.Tooltip(of, title=name) for name, of in titled.items()]
+from stages.report.page.vega import INK, Names, chart, coloured, finished, in_filter, level, tips
 
 
 def scores(names: Names) -> dict:
@@ -193,7 +140,35 @@ def costs(names: Names) -> dict:
     )
 
 
-KINDS = {draw.__name__: draw for draw in (scores, curves, profiles, improvements, fidelity, steering, costs)}
+def gain_chart(names: Names, title: str, scale: str) -> dict:
+    """Difference from real data against a measure of the method's transitions, a shape for each data set."""
+    rows = coloured(names.colours)
+    axis = alt.Axis(grid=False, tickCount=4, format="~g")
+    x = alt.X("measure:Q", title=title, scale=alt.Scale(type=scale, zero=False, nice=False, padding=24), axis=axis)
+    y = alt.Y("value:Q", title="difference from real data")
+    shape = alt.Shape("dataset:N", legend=None)
+    tooltip = tips("method:N", "dataset:N", "difference:N", "interval:N", measure="text:N")
+    lines = rows.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.4)
+    points = rows.mark_point(size=80, opacity=1, filled=True)
+    return finished(
+        [
+            lines.encode(x=x, y=alt.Y("low:Q", title="difference from real data"), y2="high:Q"),
+            level("0"),
+            points.encode(x=x, y=y, shape=shape, tooltip=tooltip),
+        ]
+    )
+
+
+def error_gains(names: Names) -> dict:
+    return gain_chart(names, "next-state error, in std", "log")
+
+
+def novelty_gains(names: Names) -> dict:
+    return gain_chart(names, "action novelty, in std", "linear")
+
+
+DRAWN = (scores, curves, profiles, improvements, fidelity, steering, costs, error_gains, novelty_gains)
+KINDS = {draw.__name__: draw for draw in DRAWN}
 
 
 def specifications(kinds: set[str], names: Names) -> dict[str, dict]:

@@ -9,7 +9,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.report.page import charts, provenance
+from stages.report.page import charts, provenance, vega
 from stages.report.page.embedded import data_sections
 from stages.report.page.panels import Panel
 from stages.report.statistics.scores import Scores
@@ -106,7 +106,7 @@ def render(scores: Scores, params: dict, sections: list[Section], folder: Path) 
     title, line = headline(scores)
     shown = [section for section in sections if section]
     panels = [panel for section in shown for *_, group in section.panels for panel in group]
-    names = charts.Names(palette(scores.methods), list(map(label, scores.algorithms)))
+    names = vega.Names(palette(scores.methods), list(map(label, scores.algorithms)))
     records = provenance.records(scores)
     return environment.get_template("page.html.jinja").render(
         title=title,

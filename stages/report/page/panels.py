@@ -9,6 +9,7 @@ from stages.report.statistics.scores import Scores
 from stages.report.style.words import bracket, label, listed, mean_text, number, share
 from stages.report.tables.costs import making
 from stages.report.tables.fidelity import error_curves
+from stages.report.tables.gains import MEASURES
 
 
 @dataclass(frozen=True)
@@ -176,4 +177,23 @@ def costs(scored: Scores) -> list[Panel]:
         alt = f"Score with {label(algorithm)} against the seconds that the data of {made} took."
         real = {"real": scored.cells[scored.headline, "real", algorithm].mean} if "real" in scored.methods else {}
         panels.append(Panel("costs", label(algorithm), alt, rows, real, algorithm=algorithm))
+    return panels
+
+
+def gains(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
+    """For each algorithm and measure of fidelity; `frame` is of `tables.gains.gains`."""
+    panels = []
+    for algorithm in scored.algorithms:
+        for measure, (heading, _) in MEASURES.items():
+            rows = []
+            for row in frame[(frame["algorithm"] == algorithm) & frame[measure].notna()].itertuples():
+                value = getattr(row, measure)
+                names = {"method": label(row.method), "dataset": row.dataset, "text": f"{value:.2g}"}
+                texts = {"difference": number(row.difference, sign=True), "interval": bracket(row) or None}
+                numbers = {"measure": value, "value": row.difference, "low": row.low, "high": row.high}
+                rows.append(compact({**names, **numbers, **texts}))
+            if rows:
+                title = f"{label(algorithm)} · {heading}"
+                alt = f"Difference from real data with {label(algorithm)} against {heading}, a point for each method."
+                panels.append(Panel(f"{measure}_gains", title, alt, rows, algorithm=algorithm))
     return panels

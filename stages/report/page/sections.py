@@ -9,6 +9,7 @@ from stages.report.statistics.scores import AVERAGE
 from stages.report.style.words import plural
 from stages.report.tables.ablations import table
 from stages.report.tables.contents import Contents
+from stages.report.tables.gains import correlation_notes
 from stages.report.tables.table import Table
 
 BEHAVIOUR = "The dashed line is the average of the data's own episodes."
@@ -28,6 +29,13 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
     above = "Share of runs that score above each threshold, averaged over data sets; bands are pointwise intervals."
     matrix = "Probability that a run of the row's method scores above a run of the column's, on the same data set."
     spent = "Score against the seconds of training and sampling; the dashed line is real data alone, which takes none."
+    why = " ".join(
+        [
+            "Each method's difference from real data against the next-state error and the novelty of its actions; lines"
+            " are intervals.",
+            *correlation_notes(frames["gains"]),
+        ]
+    )
     error = (
         "Error of the next state at each step of the window, by the simulator: median, and dashed the 90th percentile."
     )
@@ -48,6 +56,9 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
                 ("Performance profiles", above, panels.profiles(scores, frames["profiles"])),
                 ("Probability of improvement", matrix, panels.improvements(scores, frames["improvements"])),
             ],
+        ),
+        Section(
+            "Gain and fidelity", named("gains"), [("Gain against fidelity", why, panels.gains(scores, frames["gains"]))]
         ),
         Section("Cost", named("costs"), [("Cost against score", spent, panels.costs(scores))]),
         Section("Published scores", named("published")),

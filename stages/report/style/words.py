@@ -3,6 +3,7 @@
 LABELS = {  # as their papers write them; a name that is not here is shown as it is
     "real": "real data",
     "dawm": "DAWM",
+    "corrected": "corrected DAWM",
     "synther": "SynthER",
     "dwm": "DWM",
     "joint": "joint diffusion",

@@ -26,7 +26,7 @@ def write_results(content: Contents):
 def draw(content: Contents):
     """Draws every figure that has something to show; its libraries are imported here, since they load slowly."""
     from stages.report.figures import ablations as ablation_figures
-    from stages.report.figures import aggregates, fidelity
+    from stages.report.figures import aggregates, fidelity, gains
     from stages.report.figures.scores import learning_curves, score_bars
 
     scores, frames = content.scores, content.frames
@@ -37,6 +37,7 @@ def draw(content: Contents):
     aggregates.cost_against_score(scores, FIGURES / "costs.png")
     fidelity.errors(scores, FIGURES / "fidelity.png")
     fidelity.steering(scores, FIGURES / "steering.png")
+    gains.gains(frames["gains"], scores, FIGURES / "gains.png")
     for ablation in content.ablations:
         ablation_figures.draw(ablation.frame, ablation.param, FIGURES / f"{ablation.title}.png")
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from stages.report.statistics.grid import curve_frame, episode_frame, read_collected
 from stages.report.statistics.scores import Scores, score
-from stages.report.tables import ablations, aggregates, costs, fidelity, published
+from stages.report.tables import ablations, aggregates, costs, fidelity, gains, published
 from stages.report.tables.scores import difference_table, score_table
 from stages.report.tables.table import Table
 
@@ -16,7 +16,8 @@ class Contents:
     """Everything that the report shows.
 
     Attributes:
-        frames: the rows behind the figures: `episodes`, `curves`, `aggregates`, `improvements` and `profiles`.
+        frames: the rows behind the figures: `episodes`, `curves`, `aggregates`, `improvements`, `profiles` and
+            `gains`.
         tables: by name, those that are not empty.
         ablations: read from `results/ablations/`.
     """
@@ -37,6 +38,7 @@ def contents(params) -> Contents:
         "aggregates": aggregates.aggregates(scores),
         "improvements": aggregates.improvements(scores),
         "profiles": aggregates.profiles(scores),
+        "gains": gains.gains(scores),
     }
     tables = (
         score_table(scores),
@@ -46,5 +48,6 @@ def contents(params) -> Contents:
         costs.table(scores),
         published.table(scores),
         fidelity.table(scores),
+        gains.table(scores, frames["gains"]),
     )
     return Contents(scores, frames, {table.name: table for table in tables if table}, ablations.read())

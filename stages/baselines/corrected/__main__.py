@@ -1,0 +1,119 @@
+"""Corrects DAWM's training set: `python -m stages.baselines.corrected --dataset D` → data/D/corrected.npz."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from stages.baselines.corrected.settings import Settings
+from stages.baselines.corrected.train import build
+from stages.common.settings import Budget, root
+from stages.common.stage import begin
+from stages.common.timing import timed
+from stages.common.torch_setup import setup
+from stages.common.transitions import Transitions
+from stages.synthetic_data.bounds import Bounds, check_dropped
+from stages.synthetic_data.cost import derived_cost_record, parameter_count
+from stages.synthetic_data.settings import Augment
+from stages.synthetic_data.terminals import ended as ended_in
+from stages.synthetic_data.terminals import rule_of, terminals_learned
+from stages.tasks.tasks import Task
+
+READS = root("generators", "terminals", "discount", "real_fraction", "device", "threads") | {
+    "budget": Budget,
+    "augment": Augment,
+    "corrected": Settings,
+}
+BATCH = 1 << 16  # rows that go through a forward model together
+
+
+def expected(models, generators: np.ndarray, states: np.ndarray, actions: np.ndarray):
+    """`ForwardModel.expect` for each row, by its own generator's model, in NumPy."""
+    device, columns = models[0].elites.device, None
+    for k in np.unique(generators):
+        rows = np.flatnonzero(generators == k)
+        for part in np.array_split(rows, -(-len(rows) // BATCH)):
+            inputs = (torch.from_numpy(array[part]).to(device) for array in (states, actions))
+            answers = [None if answer is None else answer.cpu().numpy() for answer in models[k].expect(*inputs)]
+            if columns is None:
+                columns = [
+                    None if answer is None else np.empty((len(states), *answer.shape[1:]), answer.dtype)
+                    for answer in answers
+                ]
+            for column, answer in zip(columns, answers, strict=True):
+                if column is not None:
+                    column[part] = answer
+    return columns
+
+
+def corrected(dawm: Transitions, models, healthy, bounds: Bounds, discount: float, config: Settings):
+    """DAWM's states and actions with the forward models' next states, rewards and ends.
+
+    With `config.rollout`, the state of each later step of a window is the predicted next state of the step before.
+    Rows whose prediction is implausible are dropped; in a rolled-out window, so is what follows them or an end. Of the
+    others, the share `config.kept` on which the elites disagree least stays.
+
+    Arguments:
+        models: one forward model for each generator.
+        healthy: the environment's rule or None, see `terminals.rule_of`.
+
+    Returns:
+        the transitions, and the counts {"kept", "dropped"}, where "dropped" counts implausible rows alone.
+    """
+    states, following, rewards = (array.copy() for array in (dawm.observations, dawm.next_observations, dawm.rewards))
+    ends, disagreement = dawm.terminal().copy(), np.zeros(len(dawm))
+    plausible, reachable = np.ones((2, len(dawm)), dtype=bool)
+    for h in range(dawm.step.max() + 1):
+        rows = np.flatnonzero(dawm.step == h)
+        if config.rollout and h > 0:  # a window's rows are consecutive
+            states[rows] = following[rows - 1]
+            reachable[rows] = (reachable & plausible & ~ends)[rows - 1]
+        reward, end, next_states, disagreement[rows] = expected(
+            models, dawm.generator[rows], states[rows], dawm.actions[rows]
+        )
+        if config.replaced in ("both", "rewards"):
+            rewards[rows] = reward
+        if config.replaced in ("both", "states"):
+            following[rows], ends[rows] = next_states, ended_in(next_states, healthy, end)
+        plausible[rows] = bounds.plausible(rewards[rows], following[rows])
+    keep = plausible & reachable
+    if config.kept < 1:
+        for k in np.unique(dawm.generator):
+            own = keep & (dawm.generator == k)
+            keep &= ~own | (disagreement <= np.quantile(disagreement[own], config.kept))
+    columns = {
+        "observations": states,
+        "rewards": rewards,
+        "next_observations": following,
+        "discounts": np.where(ends, 0, discount).astype(np.float32),
+    }
+    columns = {name: np.where(np.isfinite(column), column, 0) for name, column in columns.items()}
+    counts = {"kept": int(keep.sum()), "dropped": int((reachable & ~plausible).sum())}
+    return replace(dawm, **columns).rows(keep), counts
+
+
+def main():
+    given, params = begin(__doc__, READS, "dataset")
+    dataset, device, config = given.dataset, setup(params.device, params.threads), params.corrected
+    output = f"data/{dataset}/corrected.npz"
+    with timed(output):
+        source, trained = f"data/{dataset}/dawm.npz", f"models/{dataset}/corrected.safetensors"
+        data, dawm, task = Transitions.load(f"data/{dataset}/real.npz"), Transitions.load(source), Task.load(dataset)
+        terminal = terminals_learned(data, task, params.terminals)
+        models = torch.nn.ModuleList(
+            build(data, terminal, dataset, k, config.dynamics) for k in range(params.generators)
+        )
+        models.to(device).eval().load_state_dict(load_file(trained, str(device)))
+        bounds, healthy = Bounds(data, params.augment.margin), rule_of(task, params.terminals)
+        result, counts = corrected(dawm, models, healthy, bounds, params.discount, config)
+        check_dropped(f"corrected {dataset}", counts["kept"], counts["dropped"], params.augment.max_drop)
+        cost = derived_cost_record(
+            source, dawm.cost, [trained], parameter_count(models[0].dynamics), config.dynamics.elites, counts
+        )
+        share = params.real_fraction if config.real_fraction is None else config.real_fraction
+        replace(result, real_fraction=np.float32(share), cost=cost).save(output)
+
+
+if __name__ == "__main__":
+    main()
