@@ -84,14 +84,21 @@ def names(folder: Path) -> set[str]:
 
 
 def run_in_process(folder: Path):
-    """Every stage that the grid in `folder` needs, one after the other, without DVC and without a process for each."""
+    """Every stage that the grid in `folder` needs, one after the other, without DVC and without a process for each.
+
+    As with DVC, a stage's outputs are removed before it runs, and all of them must exist afterwards.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for stage in selected(folder):
+            for output in stage.outs:
+                output.remove()
             _, _, module, *arguments = stage.cmd.split()
             patch.setattr(sys, "argv", [module, *arguments])
             package = ROOT / module.replace(".", "/")
             import_module(f"{module}.__main__" if package.is_dir() else module).main()
+            missing = [output.def_path for output in stage.outs if not output.exists]
+            assert not missing, f"{stage.addressing} did not write {missing}"
 
 
 def digest(folder: Path) -> dict[str, bytes]:
