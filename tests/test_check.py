@@ -16,6 +16,8 @@ from stages.common.params import BadParameters
 from tests.conftest import ROOT, overlaid
 from tests.pipelines import DATASET
 
+ALGORITHMS = sorted({path.stem for path in (ROOT / "stages/algorithms").glob("*.py")} - {"__init__"})
+
 
 @pytest.fixture
 def written(tmp_path, monkeypatch):
@@ -56,7 +58,7 @@ def refusal() -> str:
         ({"methods": ["real", "magic"]}, "params.yaml: methods.1 = 'magic': is not known; allowed: real, dawm"),
         (
             {"algorithms": ["sac"]},
-            "params.yaml: algorithms.0 = 'sac': is not known; allowed: bc, bc10, iql, rebrac, td3bc",
+            f"params.yaml: algorithms.0 = 'sac': is not known; allowed: {', '.join(ALGORITHMS)}",
         ),
         ({"seeds": True}, "params.yaml: seeds = True: Input should be a valid integer"),
         (
