@@ -129,7 +129,7 @@ def interval_notes(scores: Scores) -> list[str]:
         shared = "policies that share a generator are not independent, so generators are resampled, then their seeds."
         sentences.append(f"{listed(clustered)}: {shared}")
     if single:
-        alone = "the interval covers the randomness of the policies only, not that of the generator."
+        alone = "the interval covers the randomness of policies and episode starts, not that of the generator."
         sentences.append(f"{listed(single)}: all policies learned from one generator, so {alone}")
     return sentences
 
