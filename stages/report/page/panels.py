@@ -88,7 +88,7 @@ def curves(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
 
 
 def profiles(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
-    """For each algorithm; `frame` is of `aggregate_tables.profiles`."""
+    """For each algorithm; `frame` is of `tables.aggregates.profiles`."""
     panels = []
     for algorithm in scored.algorithms if len(frame) else ():
         rows = [
@@ -110,7 +110,7 @@ def profiles(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
 
 
 def improvements(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
-    """For each algorithm; `frame` is of `aggregate_tables.improvements`."""
+    """For each algorithm; `frame` is of `tables.aggregates.improvements`."""
     panels = []
     for algorithm in scored.algorithms if len(frame) else ():
         rows = [
