@@ -100,6 +100,13 @@ def test_every_stage_declares_the_parameters_that_it_reads():
             assert declared == set(import_module(module_of(stage.cmd)).READS), stage.addressing
 
 
+def test_outputs_outside_the_cache_are_metrics_or_plots():
+    """For other stages with uncached outputs DVC keeps no run-cache entry, so no clone would restore them."""
+    uncached = {(stage.addressing, output) for stage in STAGES for output in stage.outs if not output.use_cache}
+    assert len(uncached) >= 15
+    assert not [(name, output.def_path) for name, output in uncached if not (output.metric or output.plot)]
+
+
 def test_rooms_import_downwards_only():
     folders = {path.name for path in (ROOT / "stages").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders == set(ROOMS)
