@@ -38,7 +38,7 @@ ablation: $(VENV)/repro.done ## one parameter at several values: make ablation P
 	python -m ablations "$(PARAM)" $(VALUES) $(if $(SET),--set $(SET))
 
 paper: $(VENV)/repro.done   ## the full grid at the papers' size; takes over params.yaml
-	@git diff --quiet -- params.yaml || cmp -s params.yaml presets/paper.yaml \
+	@git diff --quiet HEAD -- params.yaml || cmp -s params.yaml presets/paper.yaml \
 	  || { echo "params.yaml has changes of yours; commit them or undo them first"; exit 1; }
 	cp presets/paper.yaml params.yaml
 	dvc repro

@@ -327,7 +327,9 @@ def test_make_paper_resumes_with_the_parameters_that_it_wrote(project, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dvc repro" in done.stdout
     (clone / "params.yaml").write_text("seeds: 3\n")
-    done = paper(0)
-    assert done.returncode != 0
-    assert "params.yaml has changes of yours" in done.stdout
-    assert (clone / "params.yaml").read_text() == "seeds: 3\n"
+    for command in (("status",), ("add", "params.yaml")):  # not staged, then staged
+        run(clone, "git", *command)
+        done = paper(0)
+        assert done.returncode != 0
+        assert "params.yaml has changes of yours" in done.stdout
+        assert (clone / "params.yaml").read_text() == "seeds: 3\n"
