@@ -35,7 +35,7 @@ def coverage(data: Transitions, first: Transitions, second: Transitions) -> dict
     Returns:
         {"nearest_neighbour": median distance to `first` in transitions scaled by the real std, "marginal": mean over
         columns of the Kolmogorov-Smirnov distance, "correlation": mean absolute difference of pairwise correlations},
-        each {"found": of `data`, "floor": of `second`}.
+        each {"measured": of `data`, "floor": of `second`}.
     """
     reference, floor, ours = columns(first), columns(second), columns(data)
     scale = reference.std(0).clip(1e-6)
@@ -50,7 +50,7 @@ def coverage(data: Transitions, first: Transitions, second: Transitions) -> dict
         return np.median(nearest(x / scale, reference / scale))
 
     measures = {"nearest_neighbour": nearest_neighbour, "marginal": marginal, "correlation": correlation}
-    return {name: {"found": float(of(ours)), "floor": float(of(floor))} for name, of in measures.items()}
+    return {name: {"measured": float(of(ours)), "floor": float(of(floor))} for name, of in measures.items()}
 
 
 def spread_ratio(values: np.ndarray, real: np.ndarray) -> list[float]:
