@@ -281,7 +281,7 @@ def test_sets_without_lambda_returns_are_used_whole(episodes):
 
 
 def test_a_lambda_without_rows_ends_the_stage_naming_the_cell(loaded):
-    message = r"^policy hopper dwm iql: lambda_return = 0.5, the method was made for 0.95, 1; see its section"
+    message = r"^policy hopper dwm iql: lambda_return = 0.5, the training set has λ = 0.95, 1; see its section"
     with pytest.raises(SystemExit, match=message):
         select_lambda(loaded, 0.5, ("hopper", "dwm", "iql"))
 

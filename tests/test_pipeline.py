@@ -331,5 +331,5 @@ def test_make_paper_resumes_with_the_parameters_that_it_wrote(project, tmp_path)
         run(clone, "git", *command)
         done = paper(0)
         assert done.returncode != 0
-        assert "params.yaml has changes of yours" in done.stdout
+        assert "params.yaml has uncommitted changes" in done.stdout
         assert (clone / "params.yaml").read_text() == "seeds: 3\n"

@@ -124,7 +124,7 @@ def test_too_few_seeds_are_noted_and_no_interval_is_printed(tmp_path, monkeypatc
     monkeypatch.setattr(test_report, "DATASETS", DATASETS[:1])  # with several, the average would have an interval
     scores = scored(tmp_path, monkeypatch)
     table, gathered = score_table(scores), aggregate_table(scores, aggregates(scores))
-    assert "3 seeds are too few for an interval on one data set; it takes at least 5" in markdown(table)
+    assert "3 seeds are too few for an interval on one data set; at least 5 are needed" in markdown(table)
     assert "[" not in markdown(table)
     assert table.frame[["low", "high"]].isna().all().all()
     assert "too few seeds for an interval" in markdown(gathered)
@@ -201,6 +201,6 @@ def test_the_notes_say_what_intervals_cover_if_there_is_a_single_generator(tmp_p
 
 def test_methods_with_and_without_intervals_in_one_report(tmp_path, monkeypatch):
     table = table_with_generators(tmp_path, 2, monkeypatch)
-    assert "DAWM: 2 generators are too few for an interval on one data set; it takes at least 5" in table
+    assert "DAWM: 2 generators are too few for an interval on one data set; at least 5 are needed" in table
     assert re.search(r"\| hopper-medium \| Real data \| [\d.]+ ± 1.6 \[", table)
     assert re.search(r"\| hopper-medium \| DAWM \| \*\*[\d.]+\*\* ± 1.6 \|", table)
