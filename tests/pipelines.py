@@ -63,7 +63,7 @@ def restore(project: Path):
     (project / "params.yaml").unlink()  # git may miss a change of equal size within the same second
     run(project, "git", "checkout", "-q", ".")
     run(project, "git", "clean", "-qfd", "stages", "results", "reports")
-    run(project, "dvc", "checkout", "-q", "dvc.yaml")  # not the baselines', which the committed grid never made
+    run(project, "dvc", "checkout", "-q", "dvc.yaml")  # not the baselines', which the committed grid never ran
 
 
 def executed(done: subprocess.CompletedProcess) -> set[str]:
@@ -103,5 +103,5 @@ def run_in_process(folder: Path):
 
 def digest(folder: Path) -> dict[str, bytes]:
     """path → content of everything under results/ and reports/."""
-    files = [file for place in ("results", "reports") for file in (folder / place).rglob("*") if file.is_file()]
+    files = [file for top in ("results", "reports") for file in (folder / top).rglob("*") if file.is_file()]
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
