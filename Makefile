@@ -26,20 +26,20 @@ test: $(VENV)/test.done     ## style and tests, two files at a time
 	ruff format --check .
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-serve:                      ## the report in a browser, until interrupted; from another machine, ask PORT of this one
+serve:                      ## the report in a browser, until interrupted; from another machine, forward PORT from this machine
 	@echo "reports/index.html is at http://127.0.0.1:$(PORT)"
 	@(sleep 1; $(PYTHON) -m webbrowser -t http://127.0.0.1:$(PORT) > /dev/null 2>&1) &
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory reports
 
-bench: $(VENV)/repro.done   ## how fast training and sampling are, beside plain ones; the tables of docs/performance.md
+bench: $(VENV)/repro.done   ## how fast training and sampling are, compared with plain loops; the tables of docs/performance.md
 	python -m benchmarks
 
 ablation: $(VENV)/repro.done ## one parameter at several values: make ablation PARAM=horizon VALUES="1 3 5 7" [SET="seeds=3"]
 	python -m ablations "$(PARAM)" $(VALUES) $(if $(SET),--set $(SET))
 
-paper: $(VENV)/repro.done   ## the full grid at the papers' size; takes over params.yaml
-	@git diff --quiet -- params.yaml || cmp -s params.yaml presets/paper.yaml \
-	  || { echo "params.yaml has changes of yours; commit them or undo them first"; exit 1; }
+paper: $(VENV)/repro.done   ## the full grid at the papers' size; replaces params.yaml
+	@git diff --quiet HEAD -- params.yaml || cmp -s params.yaml presets/paper.yaml \
+	  || { echo "params.yaml has uncommitted changes; commit them or undo them first"; exit 1; }
 	cp presets/paper.yaml params.yaml
 	dvc repro
 

@@ -63,7 +63,7 @@ def restore(project: Path):
     (project / "params.yaml").unlink()  # git may miss a change of equal size within the same second
     run(project, "git", "checkout", "-q", ".")
     run(project, "git", "clean", "-qfd", "stages", "results", "reports")
-    run(project, "dvc", "checkout", "-q", "dvc.yaml")  # not the baselines', which the committed grid never made
+    run(project, "dvc", "checkout", "-q", "dvc.yaml")  # not the baselines', which the committed grid never ran
 
 
 def executed(done: subprocess.CompletedProcess) -> set[str]:
@@ -84,17 +84,24 @@ def names(folder: Path) -> set[str]:
 
 
 def run_in_process(folder: Path):
-    """Every stage that the grid in `folder` needs, one after the other, without DVC and without a process for each."""
+    """Every stage that the grid in `folder` needs, one after the other, without DVC and without a process for each.
+
+    As with DVC, a stage's outputs are removed before it runs, and all of them must exist afterwards.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for stage in selected(folder):
+            for output in stage.outs:
+                output.remove()
             _, _, module, *arguments = stage.cmd.split()
             patch.setattr(sys, "argv", [module, *arguments])
             package = ROOT / module.replace(".", "/")
             import_module(f"{module}.__main__" if package.is_dir() else module).main()
+            missing = [output.def_path for output in stage.outs if not output.exists]
+            assert not missing, f"{stage.addressing} did not write {missing}"
 
 
 def digest(folder: Path) -> dict[str, bytes]:
     """path → content of everything under results/ and reports/."""
-    files = [file for place in ("results", "reports") for file in (folder / place).rglob("*") if file.is_file()]
+    files = [file for top in ("results", "reports") for file in (folder / top).rglob("*") if file.is_file()]
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}

@@ -1,4 +1,4 @@
-"""The data card: its numbers by hand, D4RL's beside them, and how far a tier is from what it aims at."""
+"""The data card: its numbers computed by hand, D4RL's for comparison, and how close a tier is to its target."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ DATASET = "hopper-medium-replay"
 
 @pytest.fixture
 def here(collected_hopper, tmp_path, monkeypatch):
-    """A folder with the outputs of the data stage, under a local and under a Minari name."""
+    """A folder with the outputs of the data stage for a local and for a Minari data set."""
     monkeypatch.chdir(tmp_path)
     task = gym_mujoco("hopper")
     for dataset, source, known in [(DATASET, "local", task), ("test/h-v0", "minari", replace(task, reference=None))]:
@@ -29,7 +29,7 @@ def here(collected_hopper, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_card_s_numbers_by_hand(here, collected_hopper):
+def test_the_card_shows_the_numbers_computed_by_hand(here, collected_hopper):
     text = markdown(card(DATASET, "local"))
     lengths = np.unique(collected_hopper.episode, return_counts=True)[1]
     returns = [collected_hopper.rewards[collected_hopper.episode == k].sum() for k in range(len(lengths))]
@@ -44,9 +44,9 @@ def test_the_card_s_numbers_by_hand(here, collected_hopper):
 
 
 def test_a_card_without_d4rl_s_numbers_or_references(here):
-    found = card("test/h-v0", "minari")
-    text = markdown(found)
-    assert (found.theirs, found.trainings, aim(found)) == (None, {}, None)
+    content = card("test/h-v0", "minari")
+    text = markdown(content)
+    assert (content.theirs, content.trainings, aim(content)) == (None, {}, None)
     assert "| normalised score | – |" in text
     assert "![test/h-v0](h-v0.png)" in text
     assert "D4RL" not in text
@@ -61,11 +61,11 @@ def test_a_card_without_d4rl_s_numbers_or_references(here):
         ("hopper-expert", {"return_mean": 1.0, "score_mean": 97.5}, "at least 100: missed by 2.5"),
     ],
 )
-def test_how_far_a_tier_is_from_its_aim(here, dataset, facts, text):
+def test_the_distance_of_a_tier_from_its_target(here, dataset, facts, text):
     assert text in aim(replace(card(DATASET, "local"), dataset=dataset, facts={"source": "local", **facts}))
 
 
-def test_d4rl_s_observations_are_found_by_either_name():
+def test_d4rl_s_observations_are_known_with_and_without_a_version():
     for task, size in (("hopper", 11), ("walker2d", 17), ("halfcheetah", 17)):
         mean, std = d4rl_observations(f"{task}-medium")
         assert len(mean) == len(std) == size
@@ -83,7 +83,7 @@ def test_every_local_data_set_s_training_is_known(tier):
             assert run.curve["step"].is_monotonic_increasing
 
 
-def test_both_files_are_written_alike_twice(here, monkeypatch):
+def test_a_card_written_twice_has_the_same_bytes(here, monkeypatch):
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     written = []
     for _ in range(2):

@@ -16,6 +16,8 @@ from stages.common.params import BadParameters
 from tests.conftest import ROOT, overlaid
 from tests.pipelines import DATASET
 
+ALGORITHMS = sorted({path.stem for path in (ROOT / "stages/algorithms").glob("*.py")} - {"__init__"})
+
 
 @pytest.fixture
 def written(tmp_path, monkeypatch):
@@ -56,7 +58,7 @@ def refusal() -> str:
         ({"methods": ["real", "magic"]}, "params.yaml: methods.1 = 'magic': is not known; allowed: real, dawm"),
         (
             {"algorithms": ["sac"]},
-            "params.yaml: algorithms.0 = 'sac': is not known; allowed: bc, bc10, iql, rebrac, td3bc",
+            f"params.yaml: algorithms.0 = 'sac': is not known; allowed: {', '.join(ALGORITHMS)}",
         ),
         ({"seeds": True}, "params.yaml: seeds = True: Input should be a valid integer"),
         (
@@ -112,6 +114,14 @@ def refusal() -> str:
             {"methods": ["oracle"], "source": "d4rl", "datasets": ["pen-human-v1"]},
             "params.yaml: methods: oracle cannot run on pen-human-v1, whose observations do not hold the simulator's",
         ),
+        (
+            {"local": {"transitions": 399}, "fidelity": {"neighbours": 100}},
+            "params.yaml: fidelity.neighbours = 100 exceeds a quarter of local.transitions = 399",
+        ),
+        (
+            {"fidelity": {"neighbours": 11, "transitions": 10}},
+            "params.yaml: fidelity.neighbours = 11 exceeds fidelity.transitions = 10",
+        ),
     ],
 )
 def test_invalid_and_contradictory_values_are_rejected(written, changes, line):
@@ -130,6 +140,8 @@ def test_invalid_and_contradictory_values_are_rejected(written, changes, line):
             "iql": {"lambda_return": 0.9},
         },  # dwm, which makes transitions for some λ only, is not in the grid
         {"methods": ["oracle"], "source": "d4rl", "datasets": ["hopper-medium-v2"]},
+        {"local": {"transitions": 400}, "fidelity": {"neighbours": 100, "transitions": 100}},
+        {"local": {"transitions": "d4rl"}, "fidelity": {"neighbours": 100}},
         {
             "methods": ["oracle"],
             "source": "minari",
@@ -151,6 +163,25 @@ def test_cuda_is_accepted_only_if_it_is_available(written, monkeypatch, availabl
         check()
     else:
         assert refusal() == "params.yaml: device = 'cuda': no CUDA device here; allowed: auto, cpu"
+
+
+@pytest.mark.parametrize("key", ["policy.compile", "diffusion.compile", "synther.denoiser.compile"])
+def test_compiling_on_a_cpu_is_accepted_only_with_a_compiler(written, monkeypatch, key):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("CXX", "a-compiler")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    changes = True
+    for name in reversed(key.split(".")):
+        changes = {name: changes}
+    written(changes)
+    line = f"params.yaml: {key} = true: needs a C++ compiler, and a-compiler is not here; allowed: auto, false"
+    assert refusal() == line
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    check()
+    written({"device": "cpu", **changes})
+    assert refusal() == line
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    check()
 
 
 @pytest.mark.parametrize(

@@ -262,29 +262,29 @@ def stage(tiny_params, collected_hopper, windows, tmp_path, monkeypatch):
 def test_the_stage_copy_writes_the_budget_s_number_of_transitions_for_each_generator(
     stage, tiny_params, collected_hopper
 ):
-    made = stage(copy)
+    output = stage(copy)
     count = tiny_params["budget"]["transitions"]
-    assert made.record.generator.tolist() == [0] * count + [1] * count
-    assert made.record.real_fraction == tiny_params["real_fraction"]
-    assert set(rows_of(made.record)) <= set(rows_of(collected_hopper))
-    assert rows_of(made.record)[:count] != rows_of(made.record)[count:]
+    assert output.record.generator.tolist() == [0] * count + [1] * count
+    assert output.record.real_fraction == tiny_params["real_fraction"]
+    assert set(rows_of(output.record)) <= set(rows_of(collected_hopper))
+    assert rows_of(output.record)[:count] != rows_of(output.record)[count:]
     nothing = {"trained": [], "source": None, "parameters": 0, "evaluations": 0}
-    assert made.cost == {**nothing, "counts": {"kept": 2 * count}}
+    assert output.cost == {**nothing, "counts": {"kept": 2 * count}}
 
 
 @pytest.mark.parametrize("module", [oracle, shuffling])
 def test_oracle_and_shuffled_record_dawm_s_set_as_their_source(stage, windows, module):
-    made = stage(module)
+    output = stage(module)
     with open("data/hopper-medium-replay/dawm.npz", "rb") as file:
         source = hashlib.md5(file.read()).hexdigest()
-    assert made.cost == {**json.loads(str(windows.cost)), "source": source}
-    assert made.record.real_fraction == windows.real_fraction
-    assert len(made.record) == len(windows)
-    np.testing.assert_array_equal(made.record.observations, windows.observations)
-    changed = {name for name in COLUMNS if not np.array_equal(getattr(made.record, name), getattr(windows, name))}
+    assert output.cost == {**json.loads(str(windows.cost)), "source": source}
+    assert output.record.real_fraction == windows.real_fraction
+    assert len(output.record) == len(windows)
+    np.testing.assert_array_equal(output.record.observations, windows.observations)
+    changed = {name for name in COLUMNS if not np.array_equal(getattr(output.record, name), getattr(windows, name))}
     assert changed == ({"actions"} if module is shuffling else {"rewards", "next_observations", "discounts"})
     again = stage(module)
-    assert all(np.array_equal(column, getattr(again.record, name)) for name, column in made.record.arrays().items())
+    assert all(np.array_equal(column, getattr(again.record, name)) for name, column in output.record.arrays().items())
 
 
 def test_the_oracle_refuses_an_environment_whose_state_is_not_observed(stage):

@@ -165,7 +165,7 @@ def values(array):
         (external_link, "a link to somewhere else"),
         (soft_link, "a link to somewhere else"),
         (unallocated, "cut short"),
-        (lambda path, file: file.create_group("rewards"), "is no data set"),
+        (lambda path, file: file.create_group("rewards"), "is not a data set"),
         (lambda path, file: None, "has no rewards"),
         (values(np.zeros((ROWS, 2), np.float32)), "1 dimensions are expected"),
         (values(np.zeros(ROWS - 1, np.float32)), "columns of different lengths"),

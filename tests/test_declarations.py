@@ -5,6 +5,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import networkx as nx
 import pytest
 import yaml
 from dvc.repo import Repo
@@ -109,6 +110,26 @@ def test_every_stage_declares_the_parameters_that_it_reads():
             assert not declared
         else:
             assert declared == set(import_module(module_of(stage.cmd)).READS), stage.addressing
+
+
+def test_outputs_outside_the_cache_are_metrics_or_plots():
+    """For other stages with uncached outputs DVC keeps no run-cache entry, so no clone would restore them."""
+    uncached = {(stage.addressing, output) for stage in STAGES for output in stage.outs if not output.use_cache}
+    assert len(uncached) >= 15
+    assert not [(name, output.def_path) for name, output in uncached if not (output.metric or output.plot)]
+
+
+def test_no_policy_depends_on_how_it_is_evaluated():
+    """So a changed `evaluate.episodes` retrains nothing; of what a policy needs only `check` reads it."""
+    graph = Repo(str(ROOT)).index.graph  # an edge leads from a stage to one that it depends on
+    policies = {stage for stage in graph if stage.name.startswith("policy@")}
+    assert len(policies) >= 4
+    for stage in policies.union(*(nx.descendants(graph, stage) for stage in policies)):
+        if stage.name != "check":
+            parameters = {key for dep in stage.deps for key in getattr(dep, "params", None) or ()}
+            assert not [key for key in parameters if key.startswith("evaluate")], stage.addressing
+            assert "params.yaml" not in {dep.def_path for dep in stage.deps if not getattr(dep, "params", None)}
+            assert not [path for path in code(stage) if "evaluate" in path.parts], stage.addressing
 
 
 def test_rooms_import_downwards_only():

@@ -3,6 +3,8 @@ training set, which is written batch by batch.
 """
 
 import json
+import os
+import subprocess
 import sys
 import weakref
 from collections import Counter
@@ -279,7 +281,7 @@ def test_sets_without_lambda_returns_are_used_whole(episodes):
 
 
 def test_a_lambda_without_rows_ends_the_stage_naming_the_cell(loaded):
-    message = r"^policy hopper dwm iql: lambda_return = 0.5, the method was made for 0.95, 1; see its section"
+    message = r"^policy hopper dwm iql: lambda_return = 0.5, the training set has λ = 0.95, 1; see its section"
     with pytest.raises(SystemExit, match=message):
         select_lambda(loaded, 0.5, ("hopper", "dwm", "iql"))
 
@@ -379,6 +381,19 @@ def test_a_failed_stream_leaves_the_folder_as_it_was(params, episodes, tmp_path,
         write_set()
     assert [path.name for path in tmp_path.iterdir()] == ["dwm.npz"]
     assert (tmp_path / "dwm.npz").read_bytes() == b"the last run's"
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
+    done = subprocess.Popen(["true"])
+    done.wait()
+    left, own = (f".dwm.npz.{pid}.a1b2.tmp" for pid in (done.pid, os.getpid()))
+    for name in (left, own, f".other.npz.{done.pid}.a1b2.tmp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rewards").write_bytes(b"1234")
+    (tmp_path / f".dwm.npz.{done.pid}.tmp").write_bytes(b"killed while it saved")
+    with streamed(tmp_path / "dwm.npz"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {own, f".other.npz.{done.pid}.a1b2.tmp"}
 
 
 def test_no_more_than_one_batch_of_transitions_is_held_in_memory(params, episodes, tmp_path, monkeypatch):

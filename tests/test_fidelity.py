@@ -106,15 +106,15 @@ def test_coverage_of_the_other_half_is_the_floor_and_a_shift_raises_distances(co
     half = collected_hopper.held_out(0.5, np.random.default_rng(0))
     first, second = collected_hopper.rows(half), collected_hopper.rows(~half)
     same = coverage(second, first, second, 5)
-    assert all(record["found"] == record["floor"] for record in same.values())
+    assert all(record["measured"] == record["floor"] for record in same.values())
     shifted = replace(second, observations=second.observations + 3 * second.observations.std(0))
     far = coverage(shifted, first, second, 5)
-    assert far["nearest_neighbour"]["found"] > 1.5 * far["nearest_neighbour"]["floor"]
-    assert far["marginal"]["found"] > far["marginal"]["floor"] + 0.1
+    assert far["nearest_neighbour"]["measured"] > 1.5 * far["nearest_neighbour"]["floor"]
+    assert far["marginal"]["measured"] > far["marginal"]["floor"] + 0.1
     mixed = replace(second, actions=np.random.default_rng(1).permuted(second.actions, axis=0))
     record = coverage(mixed, first, second, 5)  # the same marginals, but no longer correlated with the states
-    assert record["marginal"]["found"] == pytest.approx(record["marginal"]["floor"])
-    assert record["correlation"]["found"] > record["correlation"]["floor"]
+    assert record["marginal"]["measured"] == pytest.approx(record["marginal"]["floor"])
+    assert record["correlation"]["measured"] > record["correlation"]["floor"]
 
 
 def test_action_novelty_is_the_distance_from_what_the_data_did_in_similar_states():
@@ -163,8 +163,8 @@ def test_record_of_real_data_is_the_floor_and_n_step_transitions_have_no_physics
     arguments = (data, task, [inverse], small(params), "hopper-medium-replay")
     record = fidelity(data, *arguments, "real", device)
     assert record["physics"]["worst_median"] < 1e-5
-    assert record["coverage"]["marginal"]["found"] == record["coverage"]["marginal"]["floor"]
-    assert record["terminal_rate"]["found"] == record["terminal_rate"]["real"]
+    assert record["coverage"]["marginal"]["measured"] == record["coverage"]["marginal"]["floor"]
+    assert record["terminal_rate"]["measured"] == record["terminal_rate"]["real"]
     several = replace(data, discounts=np.where(data.discounts > 0, 0.99**3, 0).astype(np.float32))
     record = fidelity(several, *arguments, "dwm", device)
     assert record["physics"] is None

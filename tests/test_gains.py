@@ -18,7 +18,7 @@ GAINS["walker2d-medium"] = {method: 2 * gain for method, gain in GAINS["hopper-m
 
 def record(method: str) -> dict:
     error = ERRORS[method]
-    novelty = {"found": 0.4 + NOVELTY[method], "floor": 0.4}
+    novelty = {"measured": 0.4 + NOVELTY[method], "floor": 0.4}
     return {
         "physics": error and {"overall": {"median": error}},
         "coverage": {"action_novelty": novelty},
@@ -50,10 +50,10 @@ def test_rank_correlations_by_hand(scores):
 
     0, -2, 2, 0, -2, 2 and 0.5, 1.5, -0.5, -1.5, 2.5, -2.5: their products sum to -14, their squares to 16 and 17.5.
     """
-    found = correlations(gains(scores))
+    pairs = correlations(gains(scores))
     expected = -14 / np.sqrt(16 * 17.5)
-    assert found["iql", "error"] == (pytest.approx(expected), 6)
-    assert found["iql", "novelty"][1] == 8
+    assert pairs["iql", "error"] == (pytest.approx(expected), 6)
+    assert pairs["iql", "novelty"][1] == 8
     (first, second) = correlation_notes(gains(scores))
     assert first == f"Rank correlation of next-state error and difference: −{abs(expected):.2f} with IQL (6 points)."
     assert second.startswith("Rank correlation of action novelty and difference: ")

@@ -31,14 +31,14 @@ def grid(tmp_path, tiny_params):
     return run_grid
 
 
-def test_all_baselines_and_controls_go_all_the_way(grid):
+def test_all_baselines_and_controls_run_through_the_pipeline(grid):
     project = grid(methods=list(METHODS), algorithms=["iql"])
     assert {f"{method}@{DATASET}" for method in METHODS[2:]} <= names(project)
     records = {
         method: json.loads((project / f"results/{DATASET}/fidelity-{method}.json").read_text()) for method in METHODS
     }
     physics = {method: record["physics"] for method, record in records.items()}
-    errors = {method: found and found["overall"]["median"] for method, found in physics.items()}
+    errors = {method: record and record["overall"]["median"] for method, record in physics.items()}
     assert errors["dwm"] is None  # the simulator takes single steps
     assert max(errors["copy"], errors["oracle"]) < 1e-6 < min(errors[name] for name in ("dawm", "joint", "synther"))
     costs = {method: record["cost"] for method, record in records.items()}
@@ -72,7 +72,7 @@ def random_episodes(env, episodes: int, steps: int):
         yield states, np.array(actions), np.array(rewards)
 
 
-def test_d4rl_s_files_go_all_the_way(grid, tmp_path):
+def test_d4rl_s_files_run_through_the_pipeline(grid, tmp_path):
     parts = list(random_episodes(make(ENVIRONMENTS["maze2d-umaze"]), 10, 150))
     with h5py.File(tmp_path / "maze2d-umaze-sparse-v1.hdf5", "w") as file:
         file["observations"] = np.concatenate([states[:-1] for states, _, _ in parts])
@@ -103,7 +103,7 @@ stages:
 """
 
 
-def test_a_minari_data_set_goes_all_the_way_and_out_again(grid, tmp_path, monkeypatch):
+def test_a_minari_data_set_runs_through_the_pipeline_and_is_exported(grid, tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     env = gym.make("gymnasium_robotics:PointMaze_UMaze-v3")
     buffers = [
@@ -136,10 +136,10 @@ def test_a_minari_data_set_goes_all_the_way_and_out_again(grid, tmp_path, monkey
     monkeypatch.setattr(sys, "argv", ["export", *command])
     export()
     exported = minari.load_dataset("test/dawm-v0")
-    made = exported.storage.metadata["provenance"]
-    assert made["dvc_revision"] == "0123456789abcdef"
-    assert made["git_revision"] == run(project, "git", "rev-parse", "HEAD").stdout.strip()
-    assert (made["method"], made["source"], made["parameters"]["horizon"]) == ("dawm", "minari", 3)
+    provenance = exported.storage.metadata["provenance"]
+    assert provenance["dvc_revision"] == "0123456789abcdef"
+    assert provenance["git_revision"] == run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    assert (provenance["method"], provenance["source"], provenance["parameters"]["horizon"]) == ("dawm", "minari", 3)
     assert exported.total_steps == 500
     recovered, _ = exported.recover_environment().reset(seed=0)
     assert exported.observation_space.contains(recovered.astype(np.float32))

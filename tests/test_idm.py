@@ -8,7 +8,7 @@ from stages.idm import model as idm
 from stages.idm.train import train
 
 
-def test_it_finds_the_actions_of_a_linear_system(params, episodes, device):
+def test_the_actions_of_a_linear_system_are_inferred(params, episodes, device):
     config = params.idm.model_copy(update={"steps": 1500, "hidden": [64, 64], "learning_rate": 3e-3})
     model, errors = train(episodes, "hopper-medium", 0, config, device)
     assert errors["r2"] > 0.98
@@ -19,7 +19,7 @@ def test_it_finds_the_actions_of_a_linear_system(params, episodes, device):
     assert abs(error).mean() < 0.05
 
 
-def test_inferred_actions_stay_in_the_box_and_models_survive_their_file(device, tmp_path):
+def test_inferred_actions_are_clipped_and_loaded_models_infer_the_same(device, tmp_path):
     torch.manual_seed(0)
     models = [idm.InverseDynamics(3, 2, [8, 16], "mean") for _ in range(2)]
     states, following = torch.randn(50, 3), 100 * torch.randn(50, 3)
@@ -32,8 +32,8 @@ def test_inferred_actions_stay_in_the_box_and_models_survive_their_file(device, 
         assert torch.equal(before.infer(states, following), after.infer(states, following))
 
 
-def test_a_gaussian_head_s_samples_are_as_spread_as_the_actions_where_states_do_not_tell_them(episodes, device, params):
-    """Actions without effect: a mean says 0 always, samples must be as wide as they were."""
+def test_a_gaussian_head_samples_the_spread_of_actions_that_states_do_not_determine(episodes, device, params):
+    """The actions have no effect: the predicted mean is about constant, and samples spread as the actions do."""
     still = replace(episodes, next_observations=episodes.observations)
     config = params.idm.model_copy(update={"steps": 800, "hidden": [32], "learning_rate": 3e-3, "head": "gaussian"})
     model, _ = train(still, "hopper-medium", 0, config, device)
@@ -43,11 +43,11 @@ def test_a_gaussian_head_s_samples_are_as_spread_as_the_actions_where_states_do_
     actual = episodes.actions.std()
     assert abs(log_std.exp().mean().item() - actual) < 0.1 * actual
     samples = model.infer(states, states, torch.Generator().manual_seed(0))
-    assert samples.std() > 0.85 * actual  # cut at ±1
+    assert samples.std() > 0.85 * actual  # clipped to ±1
     assert torch.equal(model.infer(states, states), mean.detach().clamp(-1, 1))
 
 
-def test_the_gaussian_head_s_mean_is_that_of_the_mean_head(episodes, device, params):
+def test_the_gaussian_head_s_mean_equals_the_mean_head_s(episodes, device, params):
     config = params.idm.model_copy(update={"steps": 200, "hidden": [16]})
     plain, spread = (
         train(episodes, "hopper-medium", 0, config.model_copy(update={"head": head}), device)[0]
@@ -57,7 +57,7 @@ def test_the_gaussian_head_s_mean_is_that_of_the_mean_head(episodes, device, par
     torch.testing.assert_close(plain(states, following)[0], spread(states, following)[0], rtol=1e-5, atol=1e-6)
 
 
-def test_a_head_survives_its_file(device, tmp_path):
+def test_a_loaded_model_has_the_head_that_was_saved(device, tmp_path):
     torch.manual_seed(0)
     before = idm.InverseDynamics(3, 2, [8, 9, 10, 11, 12, 13], "gaussian")
     idm.save([before], tmp_path / "idm.safetensors")

@@ -1,4 +1,4 @@
-"""The report's page in a browser: drawn, filtered, followed to where a number is from, and read without scripts."""
+"""The report's page in a browser: charts, filter, links from numbers to their provenance, and use without scripts."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from playwright.sync_api import Error, expect, sync_playwright
 from stages.common.files import write_json, write_text
 from stages.common.timing import digest, timing_path
 from stages.report.page.charts import KINDS
-from stages.report.page.provenance import anchor
+from stages.report.page.provenance import NOT_RECORDED, anchor
 from stages.report.statistics.scores import AVERAGE
 from stages.report.style.words import label, number
 from stages.report.tables.table import origin
@@ -27,34 +27,35 @@ NAME, RECORD = "-".join(CELL), anchor(origin(*CELL))
 RESULT = f"results/{DATASET}/{METHOD}-{ALGORITHM}.json"
 NUMBER = f'#table-scores [data-dataset="{DATASET}"] [data-method="{METHOD}"] [data-algorithm="{ALGORITHM}"] a'
 RAN = {"machine": "a desk", "revision": "1a2b3c4d5e", "packages": {"torch": "9.8.7", "numpy": "6.5.4"}, "seconds": 42.4}
+UNKNOWN = f"{NOT_RECORDED}|DVC did not make it|no longer exists|differs from the file"  # where provenance is missing
 FITS = "document.documentElement.scrollWidth <= innerWidth"
-AFRESH = """location.hash = ""; document.activeElement.blur(); document.getElementById("filter").reset();
+RESET = """location.hash = ""; document.activeElement.blur(); document.getElementById("filter").reset();
 document.querySelectorAll("details").forEach((record) => (record.open = false));"""
-# What is in sight, each as the words that belong to it: cells of tables, cards, and marks of methods in charts.
+# The visible cells of tables, cards, and marks of methods in charts, each as a list of its words.
 SHOWN = """async () => {
   await new Promise((done) => setTimeout(done, 30));
-  const seen = (scope, selector) => [...scope.querySelectorAll(selector)].filter((found) => found.checkVisibility());
-  const found = {cells: [], cards: seen(document, ".card .name").map((name) => [name.innerText]), marks: []};
-  for (const cell of seen(document, ".grid tr:not(.group) > *")) {
+  const visible = (scope, selector) => [...scope.querySelectorAll(selector)].filter((item) => item.checkVisibility());
+  const shown = {cells: [], cards: visible(document, ".card .name").map((name) => [name.innerText]), marks: []};
+  for (const cell of visible(document, ".grid tr:not(.group) > *")) {
     const table = cell.closest("table"), group = cell.closest("tbody")?.querySelector(".group")?.innerText ?? "";
     const parts = [cell.parentElement.cells[0], table.tHead.rows[0].cells[cell.cellIndex], cell];
-    found.cells.push([table.id, group, ...parts.map((part) => part.innerText)]);
+    shown.cells.push([table.id, group, ...parts.map((part) => part.innerText)]);
   }
-  for (const panel of seen(document, ".panel")) {
+  for (const panel of visible(document, ".panel")) {
     const own = [panel.querySelector(".chart").dataset.kind, panel.querySelector("h4").innerText];
     for (const mark of panel.querySelectorAll(".role-mark [aria-label*='method: ']")) {
       const tooltip = mark.ariaLabel.split("; ").map((part) => part.replace(/^.*?: /, ""));
-      found.marks.push([...own, mark.ariaRoleDescription, Math.round(mark.getBoundingClientRect().x), ...tooltip]);
+      shown.marks.push([...own, mark.ariaRoleDescription, Math.round(mark.getBoundingClientRect().x), ...tooltip]);
     }
   }
-  return found;
+  return shown;
 }"""
-# Whether the middle of an element is the element itself: in the viewport, and behind nothing.
+# Whether an element's centre is in the viewport and not covered by another element.
 ON_TOP = """(element) => {
   const {x, y, width, height} = element.getBoundingClientRect();
   return element.contains(document.elementFromPoint(x + width / 2, y + height / 2));
 }"""
-# Each element's colour and the one behind it.
+# Each element's colour and its background's.
 COLOURS = """(elements) => elements.map((element) => {
   let behind = element;
   while (/, 0\\)/.test(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement;
@@ -63,7 +64,7 @@ COLOURS = """(elements) => elements.map((element) => {
 
 
 def write_lock() -> dict[str, str]:
-    """One cell's stages as dvc.lock has them, and what was noted when they ran; stage → md5 of what it made."""
+    """Writes one cell's stages to dvc.lock, and their timing records; returns stage → md5 of its output."""
     files = {
         f"data@{DATASET}": f"data/{DATASET}/real.npz",
         f"policy@{NAME}": f"models/{NAME}",
@@ -79,35 +80,35 @@ def write_lock() -> dict[str, str]:
         stages[stage] = {"deps": [*before, code], "params": {"params.yaml": values}, "outs": outs}
         before = outs
     write_text("dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": stages}))
-    made = {stage: digest(path) for stage, path in files.items()}
-    for md5 in (*made.values(), *COST["trained"], COST["sampled"]):
+    outputs = {stage: digest(path) for stage, path in files.items()}
+    for md5 in (*outputs.values(), *COST["trained"], COST["sampled"]):
         write_json(timing_path(md5), RAN)
-    return made
+    return outputs
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> SimpleNamespace:
-    """The page of a small run with one cell's lock file: its address, its text, the cell's stages and seeds' scores."""
+    """The page of a small run, one cell of which is in dvc.lock: address and text, the cell's outputs and scores."""
     page = tmp_path_factory.mktemp("page") / "reports/index.html"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stages.report.tables.__main__.draw", lambda *_: None)  # files that the page has no part of
+        patch.setattr("stages.report.tables.__main__.draw", lambda *_: None)  # the page shows none of these figures
         write_results(page.parents[1], patch)
-        made = write_lock()
+        outputs = write_lock()
         run_collect(patch)
         report()
         values = [float(np.mean(seed["scores"])) for seed in json.loads(Path(RESULT).read_text())["seeds"]]
-    return SimpleNamespace(address=page.as_uri(), text=page.read_text(), made=made, values=values)
+    return SimpleNamespace(address=page.as_uri(), text=page.read_text(), outputs=outputs, values=values)
 
 
 @pytest.fixture(scope="module")
 def browser():
     """The system's Chromium, or Playwright's own."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         except Error as error:
-            if found:
+            if executable:
                 raise
             why = error.message.splitlines()[0]
             pytest.skip(f"no browser; install chromium, or: playwright install --only-shell chromium ({why})")
@@ -117,48 +118,48 @@ def browser():
 
 @contextmanager
 def opened(browser, address: str, **options):
-    """The page, drawn where scripts run; and a list of what it complains of or asks the network for."""
-    page, complaints = browser.new_page(color_scheme="light", **options), []
+    """Opens the page and waits for its charts if scripts run; yields it, and a list of errors and network requests."""
+    page, problems = browser.new_page(color_scheme="light", **options), []
     page.set_default_timeout(15_000)
-    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda log: problems.append(log.text) if log.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
     own = re.compile(rf"data:|{re.escape(address.partition('#')[0])}(#|$)")
-    page.on("request", lambda request: None if own.match(request.url) else complaints.append(request.url))
+    page.on("request", lambda request: None if own.match(request.url) else problems.append(request.url))
     page.goto(address)
     if options.get("java_script_enabled", True):
         page.wait_for_selector("body[data-charts=drawn]")
-    assert not complaints
-    yield page, complaints
+    assert not problems
+    yield page, problems
     page.close()
 
 
 @pytest.fixture(scope="module", params=SIZES)
 def loaded(request, browser, built):
-    with opened(browser, built.address, viewport=SIZES[request.param]) as found:
-        yield found
+    with opened(browser, built.address, viewport=SIZES[request.param]) as page_and_problems:
+        yield page_and_problems
 
 
 @pytest.fixture
 def page(loaded):
-    """As first opened; nothing that a test does with it may make it complain."""
-    page, complaints = loaded
+    """The page as first opened; no test may cause an error or a network request."""
+    page, problems = loaded
     yield page
     page.emulate_media(media="screen", color_scheme="light")
-    page.evaluate(AFRESH)
-    said = complaints[:]
-    complaints.clear()
-    assert not said
+    page.evaluate(RESET)
+    caused = problems[:]
+    problems.clear()
+    assert not caused
 
 
 def shown(page) -> dict[str, list[list[str]]]:
-    """What is in sight, with the marks of each chart from left to right."""
-    found = page.evaluate(SHOWN)
-    marks = [[kind, role, *title.split(" · "), *words] for kind, title, role, _, *words in sorted(found["marks"])]
-    return {**found, "marks": marks}
+    """What is visible, with the marks of each chart from left to right."""
+    visible = page.evaluate(SHOWN)
+    marks = [[kind, role, *title.split(" · "), *words] for kind, title, role, _, *words in sorted(visible["marks"])]
+    return {**visible, "marks": marks}
 
 
-def lies_open(page, name: str):
-    """The record, which is unfolded, in sight, where the keyboard goes on, and what the address names."""
+def check_open(page, name: str):
+    """Checks that the record is open, visible, focused and named by the address; returns it."""
     record = page.locator(f"details[id='{name}']")
     expect(record).to_have_attribute("open", "")
     assert page.url.endswith(f"#{name}")
@@ -168,18 +169,18 @@ def lies_open(page, name: str):
 
 
 def contrast(colours: str) -> float:
-    """Of one colour on another, as WCAG 2 defines it."""
+    """The contrast of one colour on another, as WCAG 2 defines it."""
     parts = np.array(re.findall(r"rgba?\((\d+), (\d+), (\d+)", colours), dtype=float) / 255
     light = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
     return (max(light) + 0.05) / (min(light) + 0.05)
 
 
-def test_everything_is_drawn_fits_and_stays_on_the_page(page, built):
+def test_all_charts_are_drawn_everything_fits_and_links_stay_on_the_page(page, built):
     drawn = "(all, of) => all.map((chart) => [chart.dataset.kind, chart.querySelectorAll(of).length, chart.ariaLabel])"
     charts = page.locator(".chart").evaluate_all(drawn, "svg .role-mark [aria-label]")
     assert {kind for kind, *_ in charts} == set(KINDS)
     assert all(marks for _, marks, _ in charts)
-    assert len({words for *_, words in charts if words}) == len(charts)  # each in its own words
+    assert len({words for *_, words in charts if words}) == len(charts)  # no two alike
     assert page.locator("h1").count() == 1
     assert all(page.locator("img").evaluate_all("all => all.map((image) => image.alt.trim())"))
     assert page.evaluate(FITS)
@@ -195,7 +196,7 @@ def test_everything_is_drawn_fits_and_stays_on_the_page(page, built):
 
 
 @pytest.mark.parametrize("name", [METHOD, "iql", DATASETS[1]])
-def test_filter(page, name):
+def test_the_filter_hides_and_shows_what_it_names(page, name):
     before, box = shown(page), page.locator(f"#filter [value='{name}']")
     bars = [mark for mark in before["marks"] if mark[:2] == ["scores", "bar"]]
     assert len(bars) == len(DATASETS) * len(METHODS) * len(ALGORITHMS)
@@ -209,14 +210,14 @@ def test_filter(page, name):
 
     for other in page.locator(f"fieldset:has([value='{name}']) input").all():
         other.uncheck()
-    assert shown(page) == before  # none checked is all
+    assert shown(page) == before  # with none checked, everything is shown
     box.check()
     assert shown(page) != before
     page.get_by_role("button", name="Show all").click()
     assert shown(page) == before
 
 
-def test_bar_tells_its_mean_and_seeds(page, built):
+def test_a_bar_s_tooltip_shows_its_mean_and_seeds(page, built):
     chart = page.locator(f'.panel[data-dataset="{DATASET}"] .chart[data-kind=scores]')
     bar = chart.locator(f'[aria-label*="{label(ALGORITHM)};"][aria-label*="{label(METHOD)}; mean"]').first
     bar.hover(position={"x": 3, "y": bar.bounding_box()["height"] - 3})
@@ -231,33 +232,34 @@ def test_bar_tells_its_mean_and_seeds(page, built):
     assert 0 <= box["x"] <= box["x"] + box["width"] <= page.viewport_size["width"]
 
 
-def test_number_leads_to_where_it_is_from(page, built):
+def test_a_number_links_to_its_provenance(page, built):
     expect(page.locator(NUMBER)).to_have_text(number(np.mean(built.values)))
     page.locator(NUMBER).click()
-    record = lies_open(page, RECORD)
+    record = check_open(page, RECORD)
     for more in record.get_by_text("Parameters and code").all():
         more.click()
     text = record.inner_text().replace("\xa0", " ")
     assert all(number(value) in re.search("Seeds: .*", text)[0] for value in built.values)
-    places = [text.index(word) for stage, md5 in built.made.items() for word in (stage, md5)]
-    assert places == sorted(places)  # the first stage first, each with what it made
+    positions = [text.index(word) for stage, md5 in built.outputs.items() for word in (stage, md5)]
+    assert positions == sorted(positions)  # in execution order, each stage followed by its output
     facts = "discount 0.875|policy.batch 77|evaluate.episodes 3|c0de.dir|1a2b3c4d5e|42|a desk|torch 9.8.7, numpy 6.5.4"
     assert [fact for fact in facts.split("|") if fact not in text] == []
-    assert not re.search("not seen|not made by DVC|is not", text)
+    assert not re.search(UNKNOWN, text)
+    assert re.search(UNKNOWN, built.text)  # cells that dvc.lock does not hold
 
     record.locator("> summary").click()
     page.locator(NUMBER).click()
-    lies_open(page, RECORD)  # once more
+    check_open(page, RECORD)  # although the address does not change
 
 
-def test_average_leads_to_its_parts(page):
+def test_an_average_links_to_its_parts(page):
     overall = anchor(origin(AVERAGE, METHOD, ALGORITHM))
     page.locator(f"#table-scores a[href='#{overall}']").click()
-    lies_open(page, overall).get_by_role("link", name=DATASET).click()
-    lies_open(page, RECORD)
+    check_open(page, overall).get_by_role("link", name=DATASET).click()
+    check_open(page, RECORD)
 
 
-def test_keyboard_alone_is_enough(page):
+def test_a_record_can_be_opened_with_the_keyboard_alone(page):
     page.locator("#filter input").first.focus()
     for _ in range(60):
         page.keyboard.press("Tab")
@@ -267,17 +269,17 @@ def test_keyboard_alone_is_enough(page):
     assert link.evaluate("(link) => getComputedStyle(link).outlineStyle") == "solid"
     assert link.evaluate(ON_TOP)
     page.keyboard.press("Enter")
-    lies_open(page, RECORD)
+    check_open(page, RECORD)
 
 
-def test_address_of_a_record_opens_it(browser, built):
+def test_the_address_of_a_record_opens_it(browser, built):
     with opened(browser, f"{built.address}#{RECORD}", viewport=SIZES["phone"]) as (page, _):
         page.keyboard.press("Tab")
-        lies_open(page, RECORD)
+        check_open(page, RECORD)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_without_scripts(browser, built, size):
+def test_the_page_can_be_read_without_scripts(browser, built, size):
     with opened(browser, built.address, viewport=SIZES[size], java_script_enabled=False) as (page, _):
         expect(page.locator("#table-scores tr:not(.group):visible")).to_have_count(1 + (len(DATASETS) + 1) * 3)
         expect(page.locator("figure img:visible")).to_have_count(len(DATASETS))
@@ -289,7 +291,7 @@ def test_without_scripts(browser, built, size):
         expect(record.get_by_text("Seeds:")).to_be_visible()
 
 
-def test_light_dark_and_paper(page):
+def test_colours_have_contrast_and_the_filter_does_not_stick_in_print(page):
     behind = set()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)

@@ -1,4 +1,4 @@
-"""Where numbers are from: lineages of lock files written by hand, and what is said where they do not know."""
+"""Provenance of numbers: lineages in hand-written lock files, and the notes where a record is missing."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ RESULT = "results/d/m-a.json"
 
 
 def entry(outputs: dict[str, str], deps: dict[str, str], params: dict | None = None) -> dict:
-    """Of a lock file."""
-    found = {"cmd": "x", "deps": [{"path": path, "md5": md5} for path, md5 in deps.items()]}
-    found["outs"] = [{"path": path, "md5": md5} for path, md5 in outputs.items()]
-    return {**found, **({"params": {"params.yaml": params}} if params else {})}
+    """A stage's entry in a lock file."""
+    content = {"cmd": "x", "deps": [{"path": path, "md5": md5} for path, md5 in deps.items()]}
+    content["outs"] = [{"path": path, "md5": md5} for path, md5 in outputs.items()]
+    return {**content, **({"params": {"params.yaml": params}} if params else {})}
 
 
 @pytest.fixture
 def stages(tmp_path, monkeypatch):
-    """Of a project whose cell comes by way of a baseline, with a record of its evaluation alone."""
+    """The stages of a project whose cell depends on a baseline; only its evaluation has a timing record."""
     monkeypatch.chdir(tmp_path)
     Path(RESULT).parent.mkdir(parents=True)
     Path(RESULT).write_text("{}")
@@ -45,22 +45,22 @@ def stages(tmp_path, monkeypatch):
     return locked()
 
 
-def test_a_lineage_has_every_stage_behind_a_file_once_and_the_first_first(stages):
+def test_a_lineage_lists_every_stage_behind_a_file_once_in_execution_order(stages):
     names = [stage.name for stage in lineage(RESULT, stages)]
     assert names == ["data@d", "stages/baselines/m/dvc.yaml:m@d", "policy@d-m-a", "evaluate@d-m-a"]
     assert lineage("data/d/unknown.npz", stages) == []
 
 
-def test_a_record_tells_stages_parameters_code_and_what_was_seen(stages):
-    found = record("d/m/a", "Title", RESULT, stages, ["Fact."])
-    first, *_, policy, last = found["stages"]
-    assert found["notes"] == ["Fact."]
-    assert found["command"] == "dvc repro evaluate@d-m-a"
+def test_a_record_holds_stages_parameters_code_and_timings(stages):
+    shown = record("d/m/a", "Title", RESULT, stages, ["Fact."])
+    first, *_, policy, last = shown["stages"]
+    assert shown["notes"] == ["Fact."]
+    assert shown["command"] == "dvc repro evaluate@d-m-a"
     assert (last["revision"], last["seconds"], last["code"]) == ("abc", "12", [("stages/evaluate", "e.dir")])
     assert last["outputs"] == [(RESULT, digest(RESULT))]
     assert policy["parameters"] == [("td3bc.tau", "0.1")]
     assert (first["revision"], first["seconds"]) == (NOT_RECORDED, NOT_RECORDED)
-    assert found["ran_on"] == ["a desk · numpy 2.4"]
+    assert shown["ran_on"] == ["a desk · numpy 2.4"]
 
 
 def test_a_file_that_the_lock_does_not_record_is_reported(stages):
@@ -75,5 +75,5 @@ def test_a_file_that_the_lock_does_not_record_is_reported(stages):
     assert record("k", "t", "results/d/x.json", stages, [])["ran_on"] == [NOT_RECORDED]
 
 
-def test_anchors_of_any_name():
+def test_an_anchor_replaces_special_characters():
     assert anchor("D4RL/pointmaze/umaze-v2/dawm") == "from-D4RL-pointmaze-umaze-v2-dawm"

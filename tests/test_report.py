@@ -71,8 +71,11 @@ def fidelity(method: str, measured: bool) -> dict:
     return {
         "physics": physics if measured else None,
         "inverse_dynamics": {"r2": 0.95} if method == "real" else None,
-        "terminal_rate": {"found": 0.004, "real": 0.006},
-        "coverage": {"nearest_neighbour": {"found": 1.5, "floor": 1.2}, "action_novelty": {"found": 0.3, "floor": 0.2}},
+        "terminal_rate": {"measured": 0.004, "real": 0.006},
+        "coverage": {
+            "nearest_neighbour": {"measured": 1.5, "floor": 1.2},
+            "action_novelty": {"measured": 0.3, "floor": 0.2},
+        },
         "cost": None if method == "real" else COST,
         "diversity": {"actions": [[1.0, 1.0]] + [[0.9, 0.97]] * (steps - 1), "states": [[0.98, 1.01]] * steps},
     }

@@ -124,7 +124,7 @@ def test_too_few_seeds_are_noted_and_no_interval_is_printed(tmp_path, monkeypatc
     monkeypatch.setattr(test_report, "DATASETS", DATASETS[:1])  # with several, the average would have an interval
     scores = scored(tmp_path, monkeypatch)
     table, gathered = score_table(scores), aggregate_table(scores, aggregates(scores))
-    assert "3 seeds are too few for an interval on one data set; it takes at least 5" in markdown(table)
+    assert "3 seeds are too few for an interval on one data set; at least 5 are needed" in markdown(table)
     assert "[" not in markdown(table)
     assert table.frame[["low", "high"]].isna().all().all()
     assert "too few seeds for an interval" in markdown(gathered)
@@ -180,16 +180,27 @@ def test_a_grid_of_nine_data_sets_six_methods_and_two_algorithms(tmp_path, monke
         assert "Float too large" not in compiled(tmp_path / "reports/tables", ["scores.tex", "fidelity.tex"])
 
 
-def test_methods_with_and_without_intervals_in_one_report(tmp_path, monkeypatch):
-    write_results(tmp_path, monkeypatch)
+def table_with_generators(folder: Path, count: int, monkeypatch) -> str:
+    """The score table in Markdown where DAWM's policies learned from `count` generators."""
+    write_results(folder, monkeypatch)
     for path in Path("results").glob("*/dawm-*.json"):
         content = json.loads(path.read_text())
-        content["seeds"] = [{**seed, "generator": seed["seed"] % 2} for seed in content["seeds"]]
+        content["seeds"] = [{**seed, "generator": seed["seed"] % count} for seed in content["seeds"]]
         path.write_text(json.dumps(content))
     run_collect(monkeypatch)
     without_figures(monkeypatch)
     run_tables(monkeypatch)
-    table = Path("reports/tables/scores.md").read_text()
-    assert "DAWM: 2 generators are too few for an interval on one data set; it takes at least 5" in table
+    return Path("reports/tables/scores.md").read_text()
+
+
+def test_the_notes_say_what_intervals_cover_if_there_is_a_single_generator(tmp_path, monkeypatch):
+    covered = "the interval covers the randomness of policies and episode starts, not that of the generator."
+    table = table_with_generators(tmp_path, 1, monkeypatch)
+    assert f"DAWM: all policies learned from one generator, so {covered}" in table
+
+
+def test_methods_with_and_without_intervals_in_one_report(tmp_path, monkeypatch):
+    table = table_with_generators(tmp_path, 2, monkeypatch)
+    assert "DAWM: 2 generators are too few for an interval on one data set; at least 5 are needed" in table
     assert re.search(r"\| hopper-medium \| Real data \| [\d.]+ ± 1.6 \[", table)
     assert re.search(r"\| hopper-medium \| DAWM \| \*\*[\d.]+\*\* ± 1.6 \|", table)

@@ -1,4 +1,4 @@
-"""Windows and returns-to-go, against direct sums and by hand."""
+"""Windows and returns-to-go, compared with direct sums and with values computed by hand."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_steps_left_counts_down_to_one_at_each_end():
     assert steps_left(np.array([0, 0, 0, 1, 2, 2])).tolist() == [3, 2, 1, 1, 2, 1]
 
 
-def test_a_window_is_its_episode_s_transitions_and_never_the_next_one_s(episodes, device):
+def test_a_window_holds_transitions_of_a_single_episode(episodes, device):
     windows = Windows(episodes, 5, 0.99, 10.0, False, device)
     steps, exists = windows(torch.arange(len(episodes)))
     for t in range(len(episodes)):
@@ -31,13 +31,13 @@ def test_a_window_is_its_episode_s_transitions_and_never_the_next_one_s(episodes
 def test_terminal_states_are_in_training_windows(episodes, device):
     windows = Windows(episodes, 4, 0.99, 10.0, False, device)
     steps, exists = windows(torch.arange(len(episodes)))
-    seen = steps[exists][:, 1:]
+    states = steps[exists][:, 1:]
     for terminal in episodes.next_observations[episodes.discounts == 0]:
         # as the last of 1, 2 and 3 steps; of 4 as well in an episode of four steps or more
-        assert (seen == torch.from_numpy(terminal)).all(1).sum() >= 3
+        assert (states == torch.from_numpy(terminal)).all(1).sum() >= 3
 
 
-def test_a_terminal_is_a_channel_where_it_is_asked_for(episodes, device):
+def test_the_optional_terminal_channel_marks_where_tasks_end(episodes, device):
     steps, exists = Windows(episodes, 4, 0.99, 10.0, True, device)(torch.arange(len(episodes)))
     assert steps.shape == (len(episodes), 4, 1 + 1 + 3)
     ends = steps[..., 1] * exists
@@ -47,13 +47,13 @@ def test_a_terminal_is_a_channel_where_it_is_asked_for(episodes, device):
         np.testing.assert_array_equal(ends[t, : len(own)], episodes.discounts[own] == 0)
 
 
-def test_returns_are_over_the_task_s_scale(episodes, device):
+def test_returns_are_divided_by_the_task_s_scale(episodes, device):
     windows = Windows(episodes, 2, 0.99, 400.0, False, device)
     expected = return_to_go(episodes.rewards, episodes.episode, 0.99) / 400
     np.testing.assert_allclose(windows.returns.numpy(), expected, rtol=1e-6, atol=1e-8)
 
 
-def test_a_horizon_beyond_every_episode_is_refused_by_name(episodes, device):
+def test_a_horizon_longer_than_every_episode_is_refused(episodes, device):
     with pytest.raises(
         SystemExit, match=r"params.yaml: horizon = 13 exceeds the longest episode of the data, 12 steps"
     ):

@@ -1,4 +1,4 @@
-"""Training the world model: resumes exactly, is the same captured and compiled, averages its weights, validates."""
+"""Training the world model: exact resuming, captured and compiled updates, averaged weights, validation."""
 
 import shutil
 from collections import Counter
@@ -37,7 +37,7 @@ def begin(params, episodes, device) -> tuple[WorldModel, Windows]:
     return model, windows
 
 
-def test_changes_of_the_state_and_states_are_each_other_s_inverse(params, episodes, device):
+def test_converting_states_to_changes_and_back_is_the_identity(params, episodes, device):
     model, windows = begin(params, episodes, device)
     states, steps = windows.states[:20], windows(torch.arange(20))[0]
     relative = model.relative(steps, states)
@@ -46,20 +46,20 @@ def test_changes_of_the_state_and_states_are_each_other_s_inverse(params, episod
 
 
 @pytest.mark.parametrize("target", ["state", "change"])
-def test_a_network_that_knows_the_answer_has_no_loss(params, episodes, device, target):
-    """Whatever a step is taken to hold, imagining what the network says gives the data's own states back."""
+def test_sampling_with_a_perfect_denoiser_returns_the_data(params, episodes, device, target):
+    """Whether a step holds the state or its change, states and rewards of the samples are the data's own."""
     model, windows = begin(small(params, target=target), episodes, device)
     starts = torch.arange(10)
     steps, _ = windows(starts)
     truth = model.normalizer(model.relative(steps, windows.states[starts]))
     model.process.denoise = lambda network, x, sigma, condition: truth
     given = windows.states[starts], windows.actions[starts], windows.returns[starts]
-    made = model.sample(*given, params.sampler, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(made.states, steps[..., 1:], rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(made.rewards, steps[..., 0], rtol=1e-4, atol=1e-4)
+    sampled = model.sample(*given, params.sampler, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(sampled.states, steps[..., 1:], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sampled.rewards, steps[..., 0], rtol=1e-4, atol=1e-4)
 
 
-def test_the_average_is_of_the_weights_after_each_update(params, episodes, device):
+def test_the_moving_average_follows_the_weights(params, episodes, device):
     changed = small(params, ema=0.9, ema_every=2, schedule="constant")
     model, windows = begin(changed, episodes, device)
     draws = UpdateNoise(torch.arange(len(episodes)), 32, (params.horizon, model.step))
@@ -71,14 +71,16 @@ def test_the_average_is_of_the_weights_after_each_update(params, episodes, devic
         if step % 2 == 0:
             expected = 0.9 * expected + 0.1 * training.weights[0].detach()
     torch.testing.assert_close(training.average[0], expected, rtol=1e-5, atol=1e-7)
-    assert not any(mean.requires_grad for mean in training.average)  # it would remember every update
+    assert not any(
+        mean.requires_grad for mean in training.average
+    )  # otherwise it would keep the graphs of all updates in memory
     before = training.weights[0].detach().clone()
     training.swap()
     torch.testing.assert_close(training.weights[0], expected, rtol=1e-5, atol=1e-7)
     assert torch.equal(training.average[0], before)
 
 
-def test_the_model_is_the_last_average_and_its_validation_loss_is_of_held_out_episodes(params, episodes, device):
+def test_the_validation_loss_is_the_final_average_s_on_held_out_episodes(params, episodes, device):
     _, losses = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
     assert [point["step"] for point in losses["curve"]] == [6 * k for k in range(1, 11)]
     assert losses["validation_loss"] == losses["curve"][-1]["validation"]
@@ -88,7 +90,7 @@ def test_the_model_is_the_last_average_and_its_validation_loss_is_of_held_out_ep
     assert "validation_loss" not in losses
 
 
-def test_a_killed_training_ends_with_the_bytes_of_an_uninterrupted_one(params, episodes, device, tmp_path, monkeypatch):
+def test_an_interrupted_training_resumes_to_the_same_weights(params, episodes, device, tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     checkpoint = Checkpoint("diffusion", params, [], device)
     whole, expected = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
@@ -133,7 +135,7 @@ def test_bfloat16_leaves_weights_and_losses_in_float32(params, episodes, device)
 
 
 def test_a_terminal_channel_learns_where_tasks_end(params, episodes, device):
-    """Episodes of a single step, which ends the task where it passes a line: a sixth of them do."""
+    """Episodes of a single step, which ends the task if it crosses a line; about a sixth of the steps do."""
     rng = np.random.default_rng(0)
     states, actions = (rng.standard_normal((4000, size)).astype(np.float32) for size in (3, 2))
     following = states + 0.3 * np.tanh(actions[:, [0, 1, 0]])
@@ -147,16 +149,16 @@ def test_a_terminal_channel_learns_where_tasks_end(params, episodes, device):
     assert model.sizes["terminal"]
     sampler = params.sampler.model_copy(update={"steps": 10, "guidance": 1.0})
     given = torch.from_numpy(data.observations), torch.from_numpy(data.actions), torch.from_numpy(states[:, 0])
-    made = model.sample(*given, sampler, torch.Generator().manual_seed(0))
-    says = made.terminals[:, 0].numpy()
-    assert 0.5 * ended.mean() < says.mean() < 2 * ended.mean()
-    assert (says == ended).mean() > 0.95
+    sampled = model.sample(*given, sampler, torch.Generator().manual_seed(0))
+    predicted = sampled.terminals[:, 0].numpy()
+    assert 0.5 * ended.mean() < predicted.mean() < 2 * ended.mean()
+    assert (predicted == ended).mean() > 0.95
     without, _ = train(episodes, "hopper-medium", HOPPER, 0, small(params, steps=10), device)
     few = torch.zeros(2, 3), torch.zeros(2, 2), torch.zeros(2)
     assert without.sample(*few, sampler, torch.Generator()).terminals is None
 
 
-def test_hidden_returns_do_not_reach_the_loss(params, episodes, device):
+def test_hidden_returns_do_not_change_the_loss(params, episodes, device):
     model, windows = begin(params, episodes, device)
     draws = UpdateNoise(torch.arange(len(episodes)), 16, (params.horizon, model.step))
     draws(torch_stream("draws"))
@@ -166,11 +168,11 @@ def test_hidden_returns_do_not_reach_the_loss(params, episodes, device):
     assert windows_loss(model, windows, draws, 0.0) != hidden
 
 
-def test_the_learning_rate_falls_by_half_a_cosine_or_stays():
+def test_the_learning_rate_follows_half_a_cosine_or_is_constant():
     assert [learning_rate(step, 100, "cosine") for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
     assert learning_rate(70, 100, "constant") == 1
 
 
-def test_a_loss_that_is_not_finite_ends_the_stage(params, episodes, device):
+def test_a_loss_that_is_not_finite_ends_the_training(params, episodes, device):
     with pytest.raises(SystemExit, match=r"diffusion hopper-medium 0: the loss is not finite at step \d+: "):
         train(episodes, "hopper-medium", HOPPER, 0, small(params, learning_rate=1e20), device)

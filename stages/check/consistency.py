@@ -1,4 +1,8 @@
-"""Rejects values that are valid one by one but contradict each other or this machine."""
+"""Rejects values that are individually valid but inconsistent with each other or this machine."""
+
+import os
+import shutil
+import sys
 
 from stages.check.algorithms import resolved
 from stages.tasks.environments import resettable
@@ -48,7 +52,44 @@ def device_exists(params):
             raise ValueError("device = 'cuda': no CUDA device here; allowed: auto, cpu")
 
 
+def compiled(settings: dict, prefix: str = ""):
+    """Yields the keys `compile` that are true, those of inner sections included."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from compiled(value, f"{prefix}{name}.")
+        elif name == "compile" and value is True:
+            yield f"{prefix}{name}"
+
+
+def compiler_exists(params):
+    """On a CPU `torch.compile` needs a C++ compiler; torch looks for the one named here."""
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    key = next(compiled(params.model_dump()), None)
+    if key and params.device != "cuda" and not shutil.which(compiler):
+        import torch
+
+        if params.device == "cpu" or not torch.cuda.is_available():
+            raise ValueError(f"{key} = true: needs a C++ compiler, and {compiler} is not here; allowed: auto, false")
+
+
+def fidelity_neighbours(params):
+    """Neighbours are sought among `fidelity.transitions` sampled rows, at most, and among parts of the real data."""
+    neighbours, sample, rows = params.fidelity.neighbours, params.fidelity.transitions, params.local.transitions
+    if neighbours > sample:
+        raise ValueError(f"fidelity.neighbours = {neighbours} exceeds fidelity.transitions = {sample}")
+    if params.source == "local" and rows != "d4rl" and neighbours > rows / 4:
+        raise ValueError(f"fidelity.neighbours = {neighbours} exceeds a quarter of local.transitions = {rows}")
+
+
 def check(params):
     """Raises ValueError for the first contradiction, naming the keys."""
-    for rule in (sampler_steps, churn_levels, lambda_returns, oracle_environments, device_exists):
+    for rule in (
+        sampler_steps,
+        churn_levels,
+        lambda_returns,
+        oracle_environments,
+        fidelity_neighbours,
+        device_exists,
+        compiler_exists,
+    ):
         rule(params)

@@ -1,4 +1,8 @@
-"""The whole of params.yaml as one record: root keys and all sections, those of algorithms and baselines included."""
+"""The whole of params.yaml as one record: root keys and all sections, those of algorithms and baselines included.
+
+The stage `check` validates the baselines' sections too, but does not depend on their `settings.py` in dvc.yaml. So a
+changed record of a baseline re-runs that baseline alone, which validates its own section again.
+"""
 
 from importlib import import_module
 from pathlib import Path

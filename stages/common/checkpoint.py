@@ -59,7 +59,7 @@ class Checkpoint:
             return None
         try:
             return torch.load(path, map_location=self.device, weights_only=True)
-        except Exception as error:  # torch raises many kinds
+        except Exception as error:  # torch raises various types
             raise SystemExit(
                 f"{path}: the checkpoint is damaged; delete its folder: {' '.join(str(error).split())}"
             ) from None

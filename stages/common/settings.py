@@ -24,7 +24,7 @@ class Section(BaseModel):
 
 def distinct(names: list[str]) -> list[str]:
     if len(set(names)) < len(names):
-        raise ValueError("names the same thing twice")
+        raise ValueError("contains a name twice")
     return names
 
 

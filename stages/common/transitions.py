@@ -28,10 +28,10 @@ class Transitions:
         timeouts: (N,) bool, real data only: the episode ended here without the task ending.
         generator: (N,) int8, synthetic data only: which independently trained generator made the row, in rising order.
         step: (N,) int16, imagined windows only: the row's position in its window, from 0.
-        lambda_return: (N,), transitions of many steps only: the λ for which the number of steps was drawn; an algorithm
+        lambda_return: (N,), n-step transitions only: the λ for which the number of steps was drawn; an algorithm
             learns from the rows made for its own λ.
         real_fraction: (), synthetic data only: the real share of each training batch.
-        discount_sum: (N,), transitions of many steps only: Σ γʰ over the steps taken, which is what a constant added
+        discount_sum: (N,), n-step transitions only: Σ γʰ over the steps taken, which is what a constant added
             to every reward adds to their sum; 1 for one step.
         cost: () str, synthetic data only: JSON, see `stages/synthetic_data/cost.py`.
     """

@@ -51,7 +51,7 @@ def stored(file: h5py.File, name: str) -> h5py.Dataset:
         raise Refused(f"{name} is a link to somewhere else")
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset):
-        raise Refused(f"{name} is no data set")
+        raise Refused(f"{name} is not a data set")
     creation = dataset.id.get_create_plist()
     if dataset.is_virtual or dataset.external or creation.get_layout() == h5py.h5d.VIRTUAL:
         raise Refused(f"{name} is stored in another file")

@@ -2,7 +2,7 @@
 
 `random` draws actions uniformly; `medium` and `expert` are one SAC snapshot each; `medium-expert` is half of each;
 `medium-replay` mixes snapshots of one SAC training, evenly spaced up to the medium one, as D4RL's replay data hold what
-SAC collected on its way there. Actions are stochastic, as in D4RL. Differs from D4RL in that each snapshot stands for a
+SAC collected on its way there. Actions are stochastic, as in D4RL. Differs from D4RL in that each snapshot represents a
 stretch of training, within which the policy does not change.
 """
 

@@ -29,7 +29,7 @@ def episodes(task: Task, layers, mean, std, seeds: int, count: int, names: tuple
     therefore compared from the same starts, and intervals over seeds include the randomness of the starts.
 
     The environments are stepped in a loop. Gymnasium's vector environment would step finished environments until the
-    last one is done, and early policies fall soon.
+    last one is done, and early policies' episodes are short.
 
     Arguments:
         layers: those of (snapshots × seeds) policies, seeds varying fastest, see `act`.

@@ -89,7 +89,7 @@ def fidelity(data: Transitions, real: Transitions, task: Task, inverses, params,
         "method": method,
         "physics": physics and physics_errors(sample, step, real, physics),
         "inverse_dynamics": action_errors(sample, inverses, device) if single else None,
-        "terminal_rate": {"found": (data.discounts == 0).mean(), "real": (real.discounts == 0).mean()},
+        "terminal_rate": {"measured": (data.discounts == 0).mean(), "real": (real.discounts == 0).mean()},
         "coverage": coverage(second if method == "real" else sample, first, second, params.fidelity.neighbours),
         "diversity": diversity(sample, step, real, np.arange(len(real)) - starts, first, params.fidelity.neighbours),
     }

@@ -48,7 +48,7 @@ def coverage(data: Transitions, first: Transitions, second: Transitions, neighbo
     Returns:
         {"nearest_neighbour": median distance to `first` in transitions scaled by the real std, "marginal": mean over
         columns of the Kolmogorov-Smirnov distance, "correlation": mean absolute difference of pairwise correlations,
-        "action_novelty"}, each {"found": of `data`, "floor": of `second`}.
+        "action_novelty"}, each {"measured": of `data`, "floor": of `second`}.
     """
     reference, floor, ours = columns(first), columns(second), columns(data)
     scale = reference.std(0).clip(1e-6)
@@ -64,9 +64,9 @@ def coverage(data: Transitions, first: Transitions, second: Transitions, neighbo
 
     measures = {"nearest_neighbour": nearest_neighbour, "marginal": marginal, "correlation": correlation}
     return {
-        **{name: {"found": float(of(ours)), "floor": float(of(floor))} for name, of in measures.items()},
+        **{name: {"measured": float(of(ours)), "floor": float(of(floor))} for name, of in measures.items()},
         "action_novelty": {
-            "found": action_novelty(data, first, neighbours),
+            "measured": action_novelty(data, first, neighbours),
             "floor": action_novelty(second, first, neighbours),
         },
     }

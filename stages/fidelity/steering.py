@@ -3,8 +3,8 @@
 `python -m stages.fidelity.steering --dataset D` writes results/D/steering.json. A window reaches its discounted rewards
 plus the discounted value of its last state, as estimated from the data (`value.py`). The world model is conditioned in
 two ways: every start on the same returns-to-go, from low to high and with the same noise; and each start on its own
-return-to-go in the data. Within a few steps a return-to-go changes little beyond what the first state and action have
-decided, in the data as in the model. So the real windows are measured too, and the model without conditioning.
+return-to-go in the data. Within a few steps a return-to-go depends little on anything but the first state and action,
+in the data as in the model. So the real windows are measured too, and the model without conditioning.
 """
 
 import numpy as np

@@ -13,7 +13,7 @@ WIDTH, UPDATES, BATCH, RATE = 128, 2000, 512, 1e-3
 class Value:
     """Regression by an MLP with two hidden layers: the mean of `targets` (N,) given `inputs` (N, D), all NumPy.
 
-    Nearest neighbours are too coarse for this: a window changes a value by less than neighbours differ.
+    Nearest neighbours are too coarse for this: neighbours' values differ by more than a window changes one.
     """
 
     def __init__(self, inputs: np.ndarray, targets: np.ndarray, name: str, device: torch.device):

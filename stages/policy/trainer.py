@@ -33,7 +33,7 @@ def select_lambda(synthetic: Transitions, wanted: float, names: tuple) -> Transi
     if not matching.any():
         available = ", ".join(f"{x:g}" for x in np.unique(synthetic.lambda_return))
         raise SystemExit(
-            f"policy {' '.join(names)}: lambda_return = {wanted:g}, the method was made for {available}; see its"
+            f"policy {' '.join(names)}: lambda_return = {wanted:g}, the training set has λ = {available}; see its"
             " section of params.yaml"
         )
     return synthetic.rows(matching)

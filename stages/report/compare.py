@@ -49,7 +49,7 @@ def compared(a: Run, b: Run) -> list[Row]:
     for names in cells:
         one, two = first[names], second[names]
         same = np.array_equal(one.values, two.values)
-        if same:  # one run found on both sides: it adds no randomness to a difference or an average
+        if same:  # the same run on both sides: it adds no randomness to a difference or an average
             one, two = replace(one, parts={}), replace(two, parts={})
         rows.append(Row(names, one, two, difference(two, one, confidence), same))
     for pair in dict.fromkeys(names[1:] for names in cells):

@@ -9,7 +9,7 @@ from stages.common.timing import digest
 
 
 def parameter_count(*modules) -> int:
-    """The number of trainable parameters of some torch modules together."""
+    """The number of trainable parameters, total over the given modules."""
     return sum(weight.numel() for module in modules for weight in module.parameters())
 
 

@@ -1,5 +1,6 @@
 """Joins the transitions of all generators into one training set, in memory or written batch by batch."""
 
+import glob
 import os
 import shutil
 import zipfile
@@ -78,10 +79,33 @@ class Stream:
                         shutil.copyfileobj(column, entry, COPY_BYTES)
 
 
+def running(pid: int) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
+
+
+def remove_leftovers(path: Path):
+    """Removes what killed processes left of `path`, `.<name>.<pid>.….tmp`: several GB for a large training set."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        pid = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if pid.isdigit() and not running(int(pid)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
 @contextmanager
 def streamed(path: Path | str):
-    """A `Stream` that collects its columns in a temporary folder beside `path`, removed when the block ends."""
+    """A `Stream` that collects its columns in a temporary folder beside `path`, removed when the block ends.
+
+    A killed process cannot remove its folder, so the next one for the same `path` does.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.", suffix=".tmp") as folder:
         yield Stream(Path(folder))

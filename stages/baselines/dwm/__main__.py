@@ -44,7 +44,7 @@ def expand(data: Transitions, dataset: str, task: Task, generator: int, model, p
 
     Yields:
         for each batch of futures and each λ: the columns (n, …), and the number of transitions dropped because a state
-        or reward on their way is implausible.
+        or reward within their steps is implausible.
     """
     names, config = ("dwm", dataset, generator), params.dwm
     stream, rng = torch_stream(*names, device=device), numpy_stream(*names, "lengths")

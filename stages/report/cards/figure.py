@@ -34,10 +34,10 @@ def actions(axis: Axes, values: np.ndarray, colour):
 
 def observations(axis: Axes, ours: np.ndarray, theirs: np.ndarray | None, colours, title: str):
     """A point for each dimension, D4RL's beside it; on a scale that shows small and large ones."""
-    places = np.arange(len(ours))
-    axis.scatter(places, ours, s=18, color=colours[0], zorder=3, linewidth=0)
+    dimensions = np.arange(len(ours))
+    axis.scatter(dimensions, ours, s=18, color=colours[0], zorder=3, linewidth=0)
     if theirs is not None:
-        axis.scatter(places, theirs, s=34, facecolor="none", edgecolor=colours[1], linewidth=1.2, zorder=2)
+        axis.scatter(dimensions, theirs, s=34, facecolor="none", edgecolor=colours[1], linewidth=1.2, zorder=2)
     axis.set_yscale("symlog", linthresh=0.1)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set(title=title, xlabel="dimension", ylabel=title.split()[-1])

@@ -21,7 +21,7 @@ def draw(table: pd.DataFrame, param: str, path: Path):
     methods = sorted(dict.fromkeys(table["method"]), key=lambda method: method == "real")
     colours = dict(zip(algorithms, sns.color_palette("colorblind", len(algorithms)), strict=True))
     lines = dict(zip(methods, (LINES * len(methods))[: len(methods)], strict=True))
-    place = {value: k for k, value in enumerate(values)}
+    position = {value: k for k, value in enumerate(values)}
     figure, axes = plt.subplots(len(datasets), 3, figsize=(9.3, 2.8 * len(datasets) + 0.42), squeeze=False)
     marks = {"marker": "o", "markersize": 4, "markeredgewidth": 0, "linewidth": 1.6}
     for row, dataset in zip(axes, datasets, strict=True):
@@ -29,13 +29,13 @@ def draw(table: pd.DataFrame, param: str, path: Path):
         own = table[table["dataset"] == dataset]
         for (method, algorithm), part in own.groupby(["method", "algorithm"], sort=False):
             shift = 0.06 * (algorithms.index(algorithm) - (len(algorithms) - 1) / 2)
-            x = part["value"].map(place) + shift
+            x = part["value"].map(position) + shift
             score.plot(x, part["score"], color=colours[algorithm], linestyle=lines[method], **marks)
             if method != "real" and part["low"].notna().all():
                 score.vlines(x, part["low"], part["high"], color=colours[algorithm], linewidth=1)
         for method in methods:
             part = own[(own["method"] == method) & (own["algorithm"] == algorithms[0])]
-            x = part["value"].map(place)
+            x = part["value"].map(position)
             for column, alpha in (("error_median", 1.0), ("error_p90", 0.5)):
                 if method != "real" and part[column].notna().any():
                     fidelity.plot(x, part[column], color=GREY, alpha=alpha, linestyle=lines[method], **marks)
@@ -45,7 +45,7 @@ def draw(table: pd.DataFrame, param: str, path: Path):
         fidelity.set(title="Next-state error", ylabel="median, pale: 90th percentile")
         if fidelity.lines:
             fidelity.set_yscale("log")
-        cost.set(title="Making the data", ylabel="seconds")
+        cost.set(title="Generation time", ylabel="seconds")
         cost.set_ylim(0, 1.1 * max(own["seconds_making"].max(), 1) if own["seconds_making"].notna().any() else 1)
         for axis in row:
             axis.set_xticks(range(len(values)), values)

@@ -55,7 +55,7 @@ def improvements(frame: pd.DataFrame, scores: Scores, path: Path):
 
 
 def cost_against_score(scores: Scores, path: Path):
-    """A panel for each algorithm, a point for each method that makes data; no figure if times were not recorded."""
+    """A panel for each algorithm, a point for each method that generates data; no figure if times were not recorded."""
     took = making(scores)
     if not took:
         return

@@ -42,7 +42,7 @@ def errors(scores: Scores, path: Path):
 
 
 def steering(scores: Scores, path: Path):
-    """Return-to-go reached against the one asked for, for each data set's world model; no figure if there is none."""
+    """Return-to-go reached against the condition, for each data set's world model; no figure if there is none."""
     palette = style(scores.methods)
     records = {dataset: content["phases"].get("steering") for dataset, content in scores.collected.items()}
     records = {dataset: record for dataset, record in records.items() if record}
@@ -59,11 +59,11 @@ def steering(scores: Scores, path: Path):
         axis.axhline(record["start"], color=GREY, linewidth=0.8)
         axis.fill_between(asked, low, high, color=colour, alpha=0.15, linewidth=0)
         axis.plot(asked, mean, color=colour, marker="o", markersize=4, markeredgewidth=0, linewidth=1.6)
-        axis.set(title=dataset, xlabel="return-to-go asked for", ylabel="reached")
+        axis.set(title=dataset, xlabel="return-to-go conditioned on", ylabel="reached")
         axis.grid(visible=False, axis="x")
     handles = [
         plt.Line2D([], [], color=colour, marker="o", markersize=4, linewidth=1.6),
         plt.Line2D([], [], color=GREY, linestyle=(0, (4, 3)), linewidth=1),
         plt.Line2D([], [], color=GREY, linewidth=0.8),
     ]
-    save(figure, path, handles, ["DAWM, mean and 10th to 90th percentile", "as asked for", "starts in the data"])
+    save(figure, path, handles, ["DAWM, mean and 10th to 90th percentile", "reached = condition", "starts in the data"])

@@ -75,8 +75,8 @@ def score_bars(episodes: pd.DataFrame, scores: Scores, path: Path):
         for method, container in zip(scores.methods, list(axis.containers), strict=True):
             for algorithm, bar in zip(scores.algorithms, container, strict=True):
                 cell = scores.cells[dataset, method, algorithm]
-                place = [bar.get_x() + 0.35 * bar.get_width()] * len(cell.values)
-                axis.scatter(place, cell.values, s=9, color=INK, alpha=0.6, linewidth=0, zorder=5)
+                x = [bar.get_x() + 0.35 * bar.get_width()] * len(cell.values)
+                axis.scatter(x, cell.values, s=9, color=INK, alpha=0.6, linewidth=0, zorder=5)
                 if cell.low is not None:
                     axis.vlines(
                         bar.get_x() + 0.6 * bar.get_width(), cell.low, cell.high, color=INK, linewidth=1.6, zorder=5

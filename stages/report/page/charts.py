@@ -13,7 +13,7 @@ def scores(names: Names) -> dict:
     """Bars of means, intervals, and a point for each seed; signal `behaviour`: the average of the data's episodes."""
     rows = coloured(names.colours).transform_filter(in_filter("algorithm", "algorithms"))
     axis = alt.Axis(labelAngle=0, grid=False)
-    place = {
+    position = {
         "x": alt.X("algorithm:N", sort=names.algorithms, title=None, axis=axis, scale=alt.Scale(paddingInner=0.18)),
         "xOffset": alt.XOffset("method:N", sort=list(names.colours)),
     }
@@ -24,11 +24,11 @@ def scores(names: Names) -> dict:
     points = seeds.mark_circle(size=26, opacity=0.75)
     return finished(
         [
-            bars.encode(**place, y=alt.Y("value:Q", title="score"), tooltip=tooltip),
+            bars.encode(**position, y=alt.Y("value:Q", title="score"), tooltip=tooltip),
             level("behaviour"),
-            lines.encode(**place, y="low:Q", y2="high:Q", color=INK, tooltip=tooltip),
+            lines.encode(**position, y="low:Q", y2="high:Q", color=INK, tooltip=tooltip),
             points.encode(
-                **place, y="value:Q", color=INK, tooltip=tips("method:N", "algorithm:N", "seed:N", score="value:Q")
+                **position, y="value:Q", color=INK, tooltip=tips("method:N", "algorithm:N", "seed:N", score="value:Q")
             ),
         ],
         behaviour=None,
@@ -71,7 +71,7 @@ def improvements(names: Names) -> dict:
     """A matrix: the probability that the row's method scores above the column's."""
     order = list(names.colours)
     rows = chart().transform_filter(in_filter()).transform_filter(in_filter("over"))
-    place = {
+    position = {
         "x": alt.X("over:N", sort=order, title="… above a run of", axis=alt.Axis(labelAngle=-35, grid=False)),
         "y": alt.Y("method:N", sort=order, title="a run of …", axis=alt.Axis(grid=False)),
     }
@@ -81,8 +81,8 @@ def improvements(names: Names) -> dict:
     squares, words = rows.mark_rect(stroke="white"), rows.mark_text(fontSize=11)
     return finished(
         [
-            squares.encode(**place, color=colour, tooltip=tooltip),
-            words.encode(**place, text="probability:N", color=on, tooltip=tooltip),
+            squares.encode(**position, color=colour, tooltip=tooltip),
+            words.encode(**position, text="probability:N", color=on, tooltip=tooltip),
         ]
     )
 
@@ -102,10 +102,13 @@ def fidelity(names: Names) -> dict:
 
 
 def steering(names: Names) -> dict:
-    """Return-to-go reached against the one asked for; signal `start`: the starts in the data."""
+    """Return-to-go reached against the condition; signal `start`: the starts in the data."""
     rows = coloured(names.colours)
     x = alt.X(
-        "asked:Q", title="return-to-go asked for", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(grid=False)
+        "asked:Q",
+        title="return-to-go conditioned on",
+        scale=alt.Scale(zero=False, nice=False),
+        axis=alt.Axis(grid=False),
     )
     tooltip = tips("asked:Q", "mean:Q", "p10:Q", "p90:Q")
     same = rows.mark_line(strokeDash=[5, 4], opacity=0.6)

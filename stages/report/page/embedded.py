@@ -17,9 +17,9 @@ def steered(content: dict) -> str:
     correlations = content["phases"]["steering"]["rank_correlation"]
     within, beyond = correlations["within_starts"], correlations["beyond"]
     return (
-        f"On {content['dataset']} the rank correlation of the return asked for and the return reached, from the same"
-        f" start, is {within:.2f}. If each start is asked for what its own trajectory went on to reach,"
-        f" and the part that its state and action explain is subtracted from both, it is {beyond['asked']:.2f}; without"
+        f"On {content['dataset']} the rank correlation of the return conditioned on and the return reached, from the"
+        f" same start, is {within:.2f}. If each start is conditioned on its own trajectory's return-to-go, and the part"
+        f" that its state and action explain is subtracted from both, it is {beyond['asked']:.2f}; without"
         f" a condition {beyond['unasked']:.2f}; and {beyond['data']:.2f} in the data's own windows."
     )
 

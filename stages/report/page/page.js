@@ -1,4 +1,4 @@
-// The filter, the charts, and the way to a number's provenance. Without it the page shows everything but the charts.
+// The filter, the charts, and the link to a number's provenance. Without it the page shows everything but the charts.
 "use strict";
 
 const filter = document.getElementById("filter");
@@ -31,38 +31,38 @@ function apply() {
     heading.colSpan = heading.closest("table").querySelectorAll("thead th:not(.no-algorithm)").length;
   }
   const [methods, algorithms] = [labels("method"), labels("algorithm")];
-  for (const { view, panel, place } of views) {
+  for (const { view, panel, element } of views) {
     const any = panel.rows.some((row) => [row.method, row.over ?? row.method].every((name) => methods.includes(name)));
-    place.closest(".panel").classList.toggle("no-method", !any);
+    element.closest(".panel").classList.toggle("no-method", !any);
     if (any) view.signal("methods", methods).signal("algorithms", algorithms).run();
   }
 }
 
-async function draw(place, panel, kinds) {
+async function draw(element, panel, kinds) {
   const spec = structuredClone(kinds[panel.kind]);
   const values = { ...panel.values, methods: labels("method"), algorithms: labels("algorithm") };
   for (const param of spec.params) param.value = values[param.name] ?? param.value;
   spec.datasets = { rows: panel.rows };
   spec.description = panel.alt;
-  const { view } = await vegaEmbed(place, spec, { actions: false, renderer: "svg" });
-  views.push({ view, panel, place });
+  const { view } = await vegaEmbed(element, spec, { actions: false, renderer: "svg" });
+  views.push({ view, panel, element });
 }
 
 async function drawAll() {
   const { panels, kinds } = JSON.parse(document.getElementById("panels").textContent);
-  const places = [...document.querySelectorAll(".chart")];
-  for (const [k, place] of places.entries()) await draw(place, panels[k], kinds);
+  const elements = [...document.querySelectorAll(".chart")];
+  for (const [k, element] of elements.entries()) await draw(element, panels[k], kinds);
   apply();
   document.body.dataset.charts = "drawn";
 }
 
-// What is jumped to must not hide behind the filter.
+// A jump target must not hide behind the filter.
 function clear() {
   const height = getComputedStyle(filter).position === "sticky" ? filter.offsetHeight : 0;
   document.documentElement.style.scrollPaddingTop = `${height + 16}px`;
 }
 
-// A number leads to its record, which lies folded further down.
+// A number leads to its record, which is collapsed further down.
 function unfold() {
   const record = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (record && record.matches("details")) {
@@ -79,7 +79,7 @@ addEventListener("hashchange", unfold);
 addEventListener("click", (event) => {
   const link = event.target.closest("a");
   if (!link || link.hash !== location.hash) return;
-  event.preventDefault(); // the same number once more, of which no hashchange tells
+  event.preventDefault(); // the same number once more, which fires no hashchange
   unfold();
 });
 addEventListener("resize", clear);

@@ -89,7 +89,7 @@ def curves(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
 
 
 def profiles(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
-    """For each algorithm; `frame` is of `aggregate_tables.profiles`."""
+    """For each algorithm; `frame` is of `tables.aggregates.profiles`."""
     panels = []
     for algorithm in scored.algorithms if len(frame) else ():
         rows = [
@@ -111,7 +111,7 @@ def profiles(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
 
 
 def improvements(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
-    """For each algorithm; `frame` is of `aggregate_tables.improvements`."""
+    """For each algorithm; `frame` is of `tables.aggregates.improvements`."""
     panels = []
     for algorithm in scored.algorithms if len(frame) else ():
         rows = [
@@ -158,7 +158,7 @@ def steering(scored: Scores) -> list[Panel]:
                 {"method": label("dawm"), "asked": asked, "mean": mean, "p10": low, "p90": high}
                 for asked, mean, low, high in sorted(zip(*columns, strict=True))
             ]
-            alt = f"Return-to-go reached against the one asked for on {dataset}."
+            alt = f"Return-to-go reached against the condition on {dataset}."
             panels.append(Panel("steering", dataset, alt, rows, {"start": record["start"]}, dataset))
     return panels
 
@@ -173,8 +173,8 @@ def costs(scored: Scores) -> list[Panel]:
             texts = {"mean": mean_text(cell), "interval": bracket(cell) or None}
             names = {"method": label(method), "seconds": round(seconds, 1)}
             rows.append(compact({**names, "value": cell.mean, "low": cell.low, "high": cell.high, **texts}))
-        made = listed(map(label, seconds_by_method))
-        alt = f"Score with {label(algorithm)} against the seconds that the data of {made} took."
+        methods = listed(map(label, seconds_by_method))
+        alt = f"Score with {label(algorithm)} against the seconds that the data of {methods} took."
         real = {"real": scored.cells[scored.headline, "real", algorithm].mean} if "real" in scored.methods else {}
         panels.append(Panel("costs", label(algorithm), alt, rows, real, algorithm=algorithm))
     return panels

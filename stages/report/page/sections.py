@@ -42,7 +42,7 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
     steering = [steered(content) for content in scores.collected.values() if content["phases"].get("steering")]
     asked = (
         "Return-to-go that windows reach (10th percentile, mean, 90th) against the one that they are conditioned on,"
-        " over the task's scale, from the same states with the same noise. Dashed: reached as asked for. Solid: the"
+        " over the task's scale, from the same states with the same noise. Dashed: reached = condition. Solid: the"
         f" starts in the data. {' '.join(steering)}"
     )
     return [

@@ -1,6 +1,6 @@
 """Aggregate scores over all data sets, after Agarwal et al. 2021 (arXiv 2108.13264), for each method and algorithm.
 
-A metric takes the seeds' scores of every data set and how often each bootstrap sample holds them. The same function so
+A metric takes the seeds' scores of every data set and how often each bootstrap sample holds them. So the same function
 gives the point estimate (each seed once) and the resamples. The bootstrap is stratified: the seeds of each data set are
 resampled separately.
 """
@@ -97,7 +97,7 @@ METRICS: dict[str, Callable] = {"IQM": iqm, "median": median, "mean": mean, "opt
 def level(resamples: list[Resamples], confidence: float) -> float | None:
     """Share of the resamples that an interval must hold; None with too few units.
 
-    It is that for means of equally uncertain strata.
+    Computed as for means of equally uncertain strata.
     """
     counts = [stratum.units for stratum in resamples]
     freedom = sum(count - 1 for count in counts)

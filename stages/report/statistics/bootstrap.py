@@ -24,7 +24,7 @@ def units(seeds: int, clusters: list[int | None] | None) -> tuple[np.ndarray, bo
     """The independent unit of each seed, (seeds,), and whether units are generators.
 
     Seeds of one generator form a unit. Without a generator, or with a single one, each seed is a unit of its own; the
-    interval then covers the randomness of the policies only.
+    interval then covers the randomness of policies and episode starts only.
 
     Arguments:
         seeds: their number.

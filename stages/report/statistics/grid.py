@@ -28,8 +28,8 @@ def mismatch(cell: dict, params) -> str | None:
     }
     for name, values in facts.items():
         if len(set(values)) > 1:
-            *found, expected = values
-            return f"{name}: {listed(found)}, but params.yaml asks for {expected}"
+            *actual, expected = values
+            return f"{name}: {listed(actual)}, but params.yaml asks for {expected}"
     return None
 
 
@@ -37,8 +37,8 @@ def read_collected(params) -> dict[str, dict]:
     """dataset → its collected results, for exactly the grid of `params`, which has the keys of `READS`.
 
     Raises:
-        SystemExit: if a file is missing or was collected for another grid (names the file), or if a cell is of another
-            run (names the cell).
+        SystemExit: if a file is missing or was collected for another grid (names the file), or if a cell belongs to
+            another run (names the cell).
     """
     collected = {}
     for dataset in params.datasets:

@@ -1,4 +1,4 @@
-"""Colours of methods, and of everything that is no method. The page's own, light and dark, are in `page/page.css`."""
+"""Colours of methods, and of other elements. The page's own, light and dark, are in `page/page.css`."""
 
 from itertools import cycle
 

@@ -45,8 +45,8 @@ def style(methods: list[str]) -> dict[str, str]:
 def head(figure: Figure, handles: list, labels: list[str]) -> float:
     """One legend above all panels, in as many columns as fit; the height that it takes, in inches."""
     for columns in range(len(labels), 0, -1):
-        place = {"loc": "upper left", "bbox_to_anchor": (0.005, 1), "ncol": columns, "columnspacing": 1.6}
-        legend = figure.legend(handles, labels, **place)
+        options = {"loc": "upper left", "bbox_to_anchor": (0.005, 1), "ncol": columns, "columnspacing": 1.6}
+        legend = figure.legend(handles, labels, **options)
         if legend.get_window_extent().width < 0.99 * figure.bbox.width or columns == 1:
             return 0.42 + 0.2 * (-(-len(labels) // columns) - 1)
         legend.remove()

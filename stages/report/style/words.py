@@ -72,7 +72,7 @@ def listed(names) -> str:
 
 
 def sentence(text: str) -> str:
-    """With a capital, where its first word has none of its own."""
+    """Capitalises the first letter."""
     return text[:1].upper() + text[1:]
 
 

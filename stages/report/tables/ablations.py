@@ -17,9 +17,9 @@ FOLDER = Path("results/ablations")
 NOTE = (
     "Scores: mean over seeds [bootstrap interval]. Error: of the next state against the simulator, in standard"
     " deviations of the real data. Spread: standard deviation of imagined actions relative to real ones, averaged over"
-    " dimensions and steps. Steering: rank correlation of the return-to-go asked and the one reached, beyond what the"
-    " start predicts. Making: seconds spent on training the method's generators and sampling its transitions. Seconds"
-    " are those of each stage's last run on the machine that ran the ablation."
+    " dimensions and steps. Steering: rank correlation of the return-to-go conditioned on and the one reached, beyond"
+    " what the start predicts. Generation time: seconds spent on training the method's generators and sampling its"
+    " transitions. Seconds are those of each stage's last run on the machine that ran the ablation."
 )
 
 
@@ -75,7 +75,7 @@ MEASURES = {  # heading → column and its number format
     "last step": ("error_last_step", short),
     "spread": ("action_spread", short),
     "steering": ("steering", short),
-    "making, s": ("seconds_making", whole),
+    "generation, s": ("seconds_making", whole),
 }
 
 

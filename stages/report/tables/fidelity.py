@@ -82,11 +82,11 @@ def numbers(record: dict) -> dict[str, tuple[float | None, ...]]:
             "ends": (terminals["rate"], terminals["simulator_rate"]),
         }
     else:
-        values["ends"] = (record["terminal_rate"]["found"],)
+        values["ends"] = (record["terminal_rate"]["measured"],)
     return values | {
         "actions": span(imagined(record)),
         "states": span(spread["states"]),
-        "nearest": (nearest["found"] / nearest["floor"] if nearest["floor"] else None,),
+        "nearest": (nearest["measured"] / nearest["floor"] if nearest["floor"] else None,),
         "inverse": (inverse and inverse["r2"],),
     }
 

@@ -25,7 +25,7 @@ def measures(record: dict) -> dict[str, float | None]:
     """The two measures of one method's fidelity record; None if the simulator could not check it."""
     novelty = record["coverage"]["action_novelty"]
     physics = record["physics"]
-    return {"error": physics and physics["overall"]["median"], "novelty": novelty["found"] - novelty["floor"]}
+    return {"error": physics and physics["overall"]["median"], "novelty": novelty["measured"] - novelty["floor"]}
 
 
 def gains(scores: Scores) -> pd.DataFrame:
@@ -58,12 +58,11 @@ def correlations(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[float, int]
 
 def correlation_notes(frame: pd.DataFrame) -> list[str]:
     """The rank correlations as sentences, one for each measure."""
-    found = correlations(frame)
-    sentences = []
+    pairs, sentences = correlations(frame), []
     for measure, (heading, _) in MEASURES.items():
         parts = [
             f"{value:.2f} with {label(algorithm)} ({count} points)".replace("-", "−")
-            for (algorithm, name), (value, count) in found.items()
+            for (algorithm, name), (value, count) in pairs.items()
             if name == measure
         ]
         if parts:

@@ -27,7 +27,7 @@ def subject(scores: Scores) -> str | None:
 def judges(scores: Scores) -> list[str]:
     """The algorithms that the headline averages over: those that learn from rewards, or all if the grid has none.
 
-    Behaviour cloning is only a floor: it tells nothing about a method's rewards.
+    Behaviour cloning is only a floor: it says nothing about a method's rewards.
     """
     return [algorithm for algorithm in scores.algorithms if algorithm not in FLOORS] or scores.algorithms
 
@@ -54,7 +54,7 @@ def scope(scores: Scores) -> str:
 
 
 def headline(scores: Scores) -> tuple[str, str]:
-    """The headline, worded alike whichever method scores more, and a second line with scope and scores."""
+    """The headline, with the same wording whichever method scores more, and a second line with scope and scores."""
     method = subject(scores)
     if method is None or "real" not in scores.methods:
         means = {name: overall(scores, name) for name in scores.methods}
@@ -122,14 +122,15 @@ def interval_notes(scores: Scores) -> list[str]:
             " seeds the intervals are still slightly too narrow."
         )
     sentences += [
-        f"{listed(names)}: {units} are too few for an interval on one data set; it takes at least {LEAST_FREEDOM + 1}."
+        f"{listed(names)}: {units} are too few for an interval on one data set; at least {LEAST_FREEDOM + 1} are"
+        " needed."
         for units, names in few.items()
     ]
     if clustered:
         shared = "policies that share a generator are not independent, so generators are resampled, then their seeds."
         sentences.append(f"{listed(clustered)}: {shared}")
     if single:
-        alone = "the interval covers the randomness of the policies only, not that of the generator."
+        alone = "the interval covers the randomness of policies and episode starts, not that of the generator."
         sentences.append(f"{listed(single)}: all policies learned from one generator, so {alone}")
     return sentences
 
