@@ -24,6 +24,7 @@ TINY = {
     "threads": 1,
     "seeds": 2,
     "horizon": 3,
+    "datasets": ["hopper-medium-replay"],
     "methods": ["real", "dawm"],
     "algorithms": ["td3bc", "iql", "bc"],
     "local": {"transitions": 2000},

@@ -21,9 +21,9 @@ ALGORITHMS = sorted({path.stem for path in (ROOT / "stages/algorithms").glob("*.
 
 @pytest.fixture
 def written(tmp_path, monkeypatch):
-    """A function that writes params.yaml, the default with some keys changed, into the current folder, an empty one."""
+    """A function that writes params.yaml, the default on `DATASET` with some keys changed, into the current folder, an empty one."""
     monkeypatch.chdir(tmp_path)
-    base = yaml.safe_load((ROOT / "params.yaml").read_text())
+    base = {**yaml.safe_load((ROOT / "params.yaml").read_text()), "datasets": [DATASET]}
 
     def write(changes: dict):
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(overlaid(base, changes), sort_keys=False))
@@ -67,7 +67,7 @@ def refusal() -> str:
         ),
         (
             {"corrected": {"kept": 0.5}},
-            "params.yaml: corrected.kept = 0.5 needs elites that can disagree, but dynamics.elites = 1",
+            "params.yaml: corrected.kept = 0.5 needs members that can disagree, but dynamics.members = 1",
         ),
         (
             {"corrected": {"rollout": True, "replaced": "rewards"}},

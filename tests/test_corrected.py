@@ -32,8 +32,7 @@ def linear_model(biases=(0.0,), ends=None) -> ForwardModel:
     """Members that predict s' = A s + B a + bias and r = REWARD · (s, a) + bias; `ends` is the terminal logit."""
     streams = [torch_stream(k) for k in range(len(biases))]
     terminal = ends is not None
-    config = SimpleNamespace(hidden=[], elites=len(biases))
-    model = ForwardModel(2, 1, terminal, config, streams, gaussian=False, norm=True)
+    model = ForwardModel(2, 1, terminal, [], streams, len(biases), gaussian=False, norm=True)
     matrix = np.c_[REWARD, np.zeros((3, int(terminal))), np.r_[(A - np.eye(2)).T, B.T]]
     with torch.no_grad():
         model.dynamics.layers[0].weight.copy_(torch.from_numpy(matrix))
@@ -146,7 +145,7 @@ def test_without_a_rule_the_model_decides_where_tasks_end(dawm):
         assert ((result.discounts == 0) == (logit > 0)).all()
 
 
-def test_transitions_on_which_the_elites_disagree_most_are_dropped_from_each_generator(dawm):
+def test_transitions_on_which_the_members_disagree_most_are_dropped_from_each_generator(dawm):
     model = linear_model([0.0, 0.0, 0.0])
     with torch.no_grad():  # the members differ in proportion to the action
         for member in range(3):
@@ -159,7 +158,7 @@ def test_transitions_on_which_the_elites_disagree_most_are_dropped_from_each_gen
             result.actions[result.generator == k, 0], dawm.actions[dawm.generator == k, 0][size <= np.sort(size)[3]]
         )
     mean, _ = system(result.observations, result.actions)
-    np.testing.assert_allclose(result.next_observations, mean + result.actions, atol=1e-5)  # of the elites
+    np.testing.assert_allclose(result.next_observations, mean + result.actions, atol=1e-5)  # of the members
 
 
 def test_disagreement_is_the_elites_standard_deviation():
@@ -169,7 +168,7 @@ def test_disagreement_is_the_elites_standard_deviation():
     np.testing.assert_allclose(disagreement, 0.5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("changes", [{}, {"members": 3, "elites": 2}, {"loss": "likelihood"}])
+@pytest.mark.parametrize("changes", [{}, {"members": 3}, {"loss": "likelihood"}])
 def test_a_trained_model_predicts_the_system(params, changes):
     rng = np.random.default_rng(0)
     states, actions = rng.standard_normal((4000, 2)), rng.uniform(-1, 1, (4000, 1))

@@ -36,28 +36,38 @@ class ForwardModel(nn.Module):
     Arguments:
         terminal: whether the models predict where the task ends, see `terminals.terminals_learned`. This channel's mean
             is a logit: a Gaussian's variance would vanish in regions where no task ends.
-        config: an `Ensemble` section.
         streams: for each member, the random stream of its initial weights.
+        elites: number of members whose predictions count.
         gaussian: whether the models predict variances too, with the likelihood as their loss. Otherwise the loss is the
             squared error.
         norm: see `Stack`.
 
     Attributes:
-        elites: (E,) indices of the members with the smallest error on held-out episodes.
+        elites: (E,) indices of these members.
     """
 
-    def __init__(self, state: int, action: int, terminal: bool, config, streams, gaussian: bool, norm: bool):
+    def __init__(
+        self,
+        state: int,
+        action: int,
+        terminal: bool,
+        hidden: list[int],
+        streams,
+        elites: int,
+        gaussian: bool,
+        norm: bool,
+    ):
         super().__init__()
         self.terminal, self.gaussian = terminal, gaussian
         dimensions = 1 + terminal + state  # reward, optional terminal, change of the state
         self.split = [1, int(terminal), state]
         self.inputs, self.targets = Gaussian(state + action), Gaussian(dimensions)
-        self.dynamics = Stack([state + action, *config.hidden, (1 + gaussian) * dimensions], streams, norm)
+        self.dynamics = Stack([state + action, *hidden, (1 + gaussian) * dimensions], streams, norm)
         if gaussian:  # learned bounds of the log variance
             self.highest = nn.Parameter(torch.full((len(streams), 1, dimensions), 0.5))
             self.lowest = nn.Parameter(torch.full((len(streams), 1, dimensions), -10.0))
         self.members = len(streams)
-        self.register_buffer("elites", torch.arange(config.elites))
+        self.register_buffer("elites", torch.arange(elites))
 
     def predict(self, x):
         """Normalised inputs (members, B, S + A) → mean and log variance of normalised targets, (members, B, D) each.

@@ -17,13 +17,17 @@ def member_streams(names: tuple, members: int) -> list[torch.Generator]:
     return [torch_stream(*names, member, "weights") for member in range(members)]
 
 
-def fit(model: ForwardModel, data: Transitions, names: tuple, config, checkpoint=None) -> ForwardModel:
-    """Trains the model and selects its elites on held-out episodes; returns it, in evaluation mode.
+def fit(
+    model: ForwardModel, data: Transitions, names: tuple, config, checkpoint=None, held_out: float = 0.0
+) -> ForwardModel:
+    """Trains the model and returns it, in evaluation mode.
 
     Arguments:
         names: (method, data set, generator), the first names of its random streams.
         config: an `Ensemble` section.
         checkpoint: training resumes from it if it has been saved before; the caller discards it.
+        held_out: share of the episodes that are not trained on, but select the elites: the members with the smallest
+            error there.
 
     Raises:
         SystemExit: if the loss is not finite.
@@ -37,12 +41,14 @@ def fit(model: ForwardModel, data: Transitions, names: tuple, config, checkpoint
     model.inputs.fit(torch.cat([states, actions], dim=1))
     model.targets.fit(targets)
 
-    held_out = torch.from_numpy(data.held_out(config.held_out, numpy_stream(method, dataset, "held out"))).to(device)
-    draws = UpdateNoise((~held_out).nonzero()[:, 0], config.members * config.batch, ())
+    kept_back = data.held_out(held_out, numpy_stream(method, dataset, "held out"))
+    training_rows, others = (torch.from_numpy(mask.nonzero()[0]).to(device) for mask in (~kept_back, kept_back))
+    draws = UpdateNoise(training_rows, config.members * config.batch, ())
     loss, stream = partial(model.loss, states, actions, targets), torch_stream(*names, device=device)
     training = Training(
         model, loss, draws, config, stream, weight_decay=config.weight_decay, decoupled_weight_decay=True
     )
     run(training, " ".join(map(str, names)), checkpoint, f"generator-{generator}")
-    model.choose(states[held_out], actions[held_out], targets[held_out])
+    if len(others):
+        model.choose(states[others], actions[others], targets[others])
     return model.eval()

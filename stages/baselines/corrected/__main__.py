@@ -52,7 +52,7 @@ def corrected(dawm: Transitions, models, healthy, bounds: Bounds, discount: floa
 
     With `config.rollout`, the state of each later step of a window is the predicted next state of the step before.
     Rows whose prediction is implausible are dropped; in a rolled-out window, so is what follows them or an end. Of the
-    others, the share `config.kept` on which the elites disagree least stays.
+    others, the share `config.kept` on which the members disagree least stays.
 
     Arguments:
         models: one forward model for each generator.
@@ -109,7 +109,7 @@ def main():
         result, counts = corrected(dawm, models, healthy, bounds, params.discount, config)
         check_dropped(f"corrected {dataset}", counts["kept"], counts["dropped"], params.augment.max_drop)
         cost = derived_cost_record(
-            source, dawm.cost, [trained], parameter_count(models[0].dynamics), config.dynamics.elites, counts
+            source, dawm.cost, [trained], parameter_count(models[0].dynamics), config.dynamics.members, counts
         )
         share = params.real_fraction if config.real_fraction is None else config.real_fraction
         replace(result, real_fraction=np.float32(share), cost=cost).save(output)

@@ -24,6 +24,6 @@ class Settings(Section):
     def possible(self):
         if self.rollout and self.replaced == "rewards":
             raise ValueError("rollout = true replaces states, but replaced = 'rewards'")
-        if self.kept < 1 and self.dynamics.elites < 2:
-            raise ValueError(f"kept = {self.kept:g} needs elites that can disagree, but dynamics.elites = 1")
+        if self.kept < 1 and self.dynamics.members < 2:
+            raise ValueError(f"kept = {self.kept:g} needs members that can disagree, but dynamics.members = 1")
         return self

@@ -25,8 +25,8 @@ READS = root("generators", "terminals", "device", "threads") | {"budget": Budget
 def build(data: Transitions, terminal: bool, dataset: str, generator: int, config) -> ForwardModel:
     """Creates one generator's forward model before training; `terminal` is whether it learns where tasks end."""
     streams = member_streams(("corrected", dataset, generator), config.members)
-    sizes = data.observations.shape[1], data.actions.shape[1]
-    return ForwardModel(*sizes, terminal, config, streams, gaussian=config.loss == "likelihood", norm=config.norm)
+    sizes, gaussian = (data.observations.shape[1], data.actions.shape[1]), config.loss == "likelihood"
+    return ForwardModel(*sizes, terminal, config.hidden, streams, config.members, gaussian, config.norm)
 
 
 def main():

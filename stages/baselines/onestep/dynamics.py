@@ -11,7 +11,7 @@ class OneStep(ForwardModel):
     """The Gaussian ensemble and the behaviour policy in one module; for the arguments see `ForwardModel`."""
 
     def __init__(self, state: int, action: int, terminal: bool, config, streams):
-        super().__init__(state, action, terminal, config, streams, gaussian=True, norm=False)
+        super().__init__(state, action, terminal, config.hidden, streams, config.elites, gaussian=True, norm=False)
         self.behaviour = Stack([state, *config.hidden, 2 * action], streams[:1])
 
     def act(self, states):

@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import save_file
 
 from stages.baselines.onestep.dynamics import OneStep
+from stages.baselines.onestep.settings import Dynamics
 from stages.common.checkpoint import Checkpoint
 from stages.common.files import atomic
 from stages.common.settings import Budget, root
@@ -11,12 +12,11 @@ from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
-from stages.forward_model.settings import Ensemble
 from stages.forward_model.train import fit, member_streams
 from stages.synthetic_data.terminals import terminals_learned
 from stages.tasks.tasks import Task
 
-READS = root("generators", "terminals", "device", "threads") | {"budget": Budget, "onestep.dynamics": Ensemble}
+READS = root("generators", "terminals", "device", "threads") | {"budget": Budget, "onestep.dynamics": Dynamics}
 
 
 def build(data: Transitions, terminal: bool, dataset: str, generator: int, config) -> OneStep:
@@ -32,7 +32,7 @@ def train(data: Transitions, terminal: bool, dataset: str, generator: int, confi
         terminal: whether the models learn where tasks end.
     """
     model = build(data, terminal, dataset, generator, config).to(device)
-    return fit(model, data, ("onestep", dataset, generator), config, checkpoint)
+    return fit(model, data, ("onestep", dataset, generator), config, checkpoint, config.held_out)
 
 
 def main():
