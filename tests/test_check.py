@@ -21,7 +21,7 @@ ALGORITHMS = sorted({path.stem for path in (ROOT / "stages/algorithms").glob("*.
 
 @pytest.fixture
 def written(tmp_path, monkeypatch):
-    """A function that writes params.yaml, the default on `DATASET` with some keys changed, into the current folder, an empty one."""
+    """A function that writes the default params.yaml, on `DATASET` and with some keys changed, into an empty folder."""
     monkeypatch.chdir(tmp_path)
     base = {**yaml.safe_load((ROOT / "params.yaml").read_text()), "datasets": [DATASET]}
 
