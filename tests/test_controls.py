@@ -94,6 +94,7 @@ def learned(params, steered):
             batch=64,
             hidden=[32, 32],
             learning_rate=1e-3,
+            reward_scale=1.0,
             tau=0.02,
             policy_noise=0.1,
             alpha=0.4,

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from stages.report.statistics.scores import Scores
 from stages.report.style.words import label, sentence
@@ -52,7 +51,8 @@ def correlations(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[float, int]
         for measure in MEASURES:
             known = part.dropna(subset=[measure, "difference"])
             if len(known) >= LEAST_POINTS and known[measure].nunique() > 1 and known["difference"].nunique() > 1:
-                result[algorithm, measure] = float(spearmanr(known[measure], known["difference"])[0]), len(known)
+                ranks = known[[measure, "difference"]].rank()
+                result[algorithm, measure] = float(ranks.corr().iloc[0, 1]), len(known)
     return result
 
 
