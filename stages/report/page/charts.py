@@ -1,7 +1,7 @@
 """The page's interactive charts: one Vega-Lite specification for each kind; the page fills in each panel's rows.
 
-A specification reads the named data `rows` and the signals `methods` and `algorithms`, which the page's filter sets;
-other signals are the panel's values. There are no legends: the filter shows each method's colour.
+A specification reads the named data `rows` and the signals `vega.AXES`, which the page's filter sets; other signals are
+the panel's values. There are no legends: the filter shows each method's colour.
 """
 
 import altair as alt
@@ -143,11 +143,11 @@ def costs(names: Names) -> dict:
     )
 
 
-def gain_chart(names: Names, title: str, scale: str) -> dict:
+def gain_chart(names: Names, title: str, **scale) -> dict:
     """Difference from real data against a measure of the method's transitions, a shape for each data set."""
-    rows = coloured(names.colours)
+    rows = coloured(names.colours).transform_filter(in_filter("dataset", "datasets"))
     axis = alt.Axis(grid=False, tickCount=4, format="~g")
-    x = alt.X("measure:Q", title=title, scale=alt.Scale(type=scale, zero=False, nice=False, padding=24), axis=axis)
+    x = alt.X("measure:Q", title=title, scale=alt.Scale(**scale, nice=False, padding=24), axis=axis)
     y = alt.Y("value:Q", title="difference from real data")
     shape = alt.Shape("dataset:N", legend=None)
     tooltip = tips("method:N", "dataset:N", "difference:N", "interval:N", measure="text:N")
@@ -155,7 +155,7 @@ def gain_chart(names: Names, title: str, scale: str) -> dict:
     points = rows.mark_point(size=80, opacity=1, filled=True)
     return finished(
         [
-            lines.encode(x=x, y=alt.Y("low:Q", title="difference from real data"), y2="high:Q"),
+            lines.encode(x=x, y=alt.Y("low:Q", title="difference from real data"), y2="high:Q", tooltip=tooltip),
             level("0"),
             points.encode(x=x, y=y, shape=shape, tooltip=tooltip),
         ]
@@ -163,11 +163,11 @@ def gain_chart(names: Names, title: str, scale: str) -> dict:
 
 
 def error_gains(names: Names) -> dict:
-    return gain_chart(names, "next-state error, in std", "log")
+    return gain_chart(names, "next-state error, in std", type="log")
 
 
 def novelty_gains(names: Names) -> dict:
-    return gain_chart(names, "action novelty, in std", "linear")
+    return gain_chart(names, "action novelty, in std", zero=False)
 
 
 DRAWN = (scores, curves, profiles, improvements, fidelity, steering, costs, error_gains, novelty_gains)

@@ -12,6 +12,7 @@ function chosen(axis) {
 }
 
 const labels = (axis) => chosen(axis).map((box) => box.dataset.label);
+const signals = () => ({ datasets: labels("dataset"), methods: labels("method"), algorithms: labels("algorithm") });
 
 function apply() {
   for (const axis of ["dataset", "method", "algorithm"]) {
@@ -30,17 +31,20 @@ function apply() {
   for (const heading of document.querySelectorAll(".grid .group th")) {
     heading.colSpan = heading.closest("table").querySelectorAll("thead th:not(.no-algorithm)").length;
   }
-  const [methods, algorithms] = [labels("method"), labels("algorithm")];
+  const { datasets, methods, algorithms } = signals();
   for (const { view, panel, element } of views) {
-    const any = panel.rows.some((row) => [row.method, row.over ?? row.method].every((name) => methods.includes(name)));
+    const shown = (row) =>
+      [row.method, row.over ?? row.method].every((name) => methods.includes(name)) &&
+      (row.dataset === undefined || datasets.includes(row.dataset));
+    const any = panel.rows.some(shown);
     element.closest(".panel").classList.toggle("no-method", !any);
-    if (any) view.signal("methods", methods).signal("algorithms", algorithms).run();
+    if (any) view.signal("datasets", datasets).signal("methods", methods).signal("algorithms", algorithms).run();
   }
 }
 
 async function draw(element, panel, kinds) {
   const spec = structuredClone(kinds[panel.kind]);
-  const values = { ...panel.values, methods: labels("method"), algorithms: labels("algorithm") };
+  const values = { ...panel.values, ...signals() };
   for (const param of spec.params) param.value = values[param.name] ?? param.value;
   spec.datasets = { rows: panel.rows };
   spec.description = panel.alt;

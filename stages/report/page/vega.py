@@ -6,6 +6,7 @@ import altair as alt
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 HEIGHT = 240
+AXES = ("datasets", "methods", "algorithms")  # signals that the page's filter sets
 INK = alt.value("currentColor")  # the page's, light or dark
 
 
@@ -39,7 +40,7 @@ def level(signal: str, dash: tuple = (5, 4)) -> alt.Chart:
 
 def finished(layers: list, **signals) -> dict:
     """The layers as a specification: full width, without frame, in the page's font."""
-    params = [alt.param(name=name, value=value) for name, value in {"methods": [], "algorithms": [], **signals}.items()]
+    params = [alt.param(name=name, value=value) for name, value in {**{axis: [] for axis in AXES}, **signals}.items()]
     whole = alt.layer(*layers).properties(width="container", height=HEIGHT).add_params(*params)
     whole = whole.configure(font=FONT, background="transparent").configure_view(stroke=None)
     look = {

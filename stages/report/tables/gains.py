@@ -91,4 +91,12 @@ def table(scores: Scores, frame: pd.DataFrame) -> Table | None:
     columns = [heading for heading, _ in MEASURES.values()] + list(map(label, scores.algorithms))
     notes = [f"{sentence(heading)}: {meaning}." for heading, meaning in MEASURES.values()]
     notes += ["The other columns are the method's score minus that of real data.", *correlation_notes(frame)]
-    return Table("gains", "Gain and fidelity", columns, groups, notes, frame)
+    return Table(
+        "gains",
+        "Gain and fidelity",
+        columns,
+        groups,
+        notes,
+        frame,
+        algorithms=[*[""] * len(MEASURES), *scores.algorithms],
+    )

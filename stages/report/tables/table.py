@@ -90,7 +90,8 @@ class Table:
         frame: the numbers in tidy form: a row for each cell, or for each table row if columns differ in kind.
         corner: heading of the column of row labels.
         over: heading of the column of group headings.
-        algorithms: the columns' names in params.yaml, by which the page filters; empty if columns are no algorithms.
+        algorithms: the columns' names in params.yaml, by which the page filters; "" for a column that is no algorithm,
+            and an empty list if none is.
     """
 
     name: str
