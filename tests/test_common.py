@@ -118,7 +118,7 @@ def test_stages_without_torch_import_no_slow_library():
             "source: d4rl ",
             "'halfcheetah-medium-replay' is not known; allowed with source d4rl",
         ),
-        ("- dawm\n- corrected\n- oracle\n", "- real\n", "methods = ['real', 'real']: contains a name twice"),
+        ("- dawm\n- corrected\n", "- real\n", "methods = ['real', 'real']: contains a name twice"),
         ("seeds: 5 ", "seeds: [ ", "not valid YAML: "),
         (
             "  transitions: shared",
