@@ -9,7 +9,7 @@ from stages.report.statistics.scores import Scores
 from stages.report.style.colours import GREY, LINE
 from stages.report.style.figures import panels, save, style
 from stages.report.style.words import label
-from stages.report.tables.gains import MEASURES
+from stages.report.tables.gains import MEASURES, drawn
 
 MARKERS = "osD^vP*X<"  # of the data sets, in order
 
@@ -26,7 +26,7 @@ def gains(frame: pd.DataFrame, scores: Scores, path: Path):
     for axis, (algorithm, measure) in zip(axes, places, strict=True):
         part = frame[(frame["algorithm"] == algorithm) & frame[measure].notna()]
         for row in part.itertuples():
-            x, colour = getattr(row, measure), palette[label(row.method)]
+            x, colour = drawn(measure, getattr(row, measure)), palette[label(row.method)]
             if row.low == row.low:  # not NaN
                 axis.vlines(x, row.low, row.high, color=colour, linewidth=1.2, alpha=0.7)
             axis.plot(x, row.difference, color=colour, marker=markers[row.dataset], markersize=6, markeredgewidth=0)

@@ -9,7 +9,7 @@ from stages.report.statistics.scores import Scores
 from stages.report.style.words import bracket, label, listed, mean_text, number, share
 from stages.report.tables.costs import making
 from stages.report.tables.fidelity import error_curves
-from stages.report.tables.gains import MEASURES
+from stages.report.tables.gains import MEASURES, drawn
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def gains(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
                 value = getattr(row, measure)
                 names = {"method": label(row.method), "dataset": row.dataset, "text": f"{value:.2g}"}
                 texts = {"difference": number(row.difference, sign=True), "interval": bracket(row) or None}
-                numbers = {"measure": value, "value": row.difference, "low": row.low, "high": row.high}
+                numbers = {"measure": drawn(measure, value), "value": row.difference, "low": row.low, "high": row.high}
                 rows.append(compact({**names, **numbers, **texts}))
             if rows:
                 title = f"{label(algorithm)} · {heading}"

@@ -32,7 +32,7 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
     why = " ".join(
         [
             "Each method's difference from real data against the next-state error and the novelty of its actions; lines"
-            " are intervals.",
+            " are intervals. Errors below 0.001 are drawn at 0.001.",
             *correlation_notes(frames["gains"]),
         ]
     )

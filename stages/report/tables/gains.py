@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from stages.report.statistics.scores import Scores
-from stages.report.style.words import label, sentence
+from stages.report.style.words import label, sentence, share
 from stages.report.tables.fidelity import short
 from stages.report.tables.scores import gain_cell
 from stages.report.tables.table import Cell, Group, Row, Table, origin
@@ -18,6 +18,12 @@ MEASURES = {  # column → (heading, meaning)
     ),
 }
 LEAST_POINTS = 4  # of a rank correlation
+LEAST_ERROR = 1e-3  # smaller errors are drawn here, so that the others stay apart on a logarithmic axis
+
+
+def drawn(measure: str, value: float) -> float:
+    """Where a chart draws the value of a measure."""
+    return max(value, LEAST_ERROR) if measure == "error" else value
 
 
 def measures(record: dict) -> dict[str, float | None]:
@@ -41,6 +47,11 @@ def gains(scores: Scores) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[3:], float))
 
 
+def signed(value: float, form=share) -> str:
+    """A number with a true minus sign, and no negative zero."""
+    return form(round(value, 4) + 0.0).replace("-", "−")
+
+
 def correlations(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[float, int]]:
     """(algorithm, measure) → Spearman's rank correlation of measure and difference, and the number of points.
 
@@ -61,7 +72,7 @@ def correlation_notes(frame: pd.DataFrame) -> list[str]:
     pairs, sentences = correlations(frame), []
     for measure, (heading, _) in MEASURES.items():
         parts = [
-            f"{value:.2f} with {label(algorithm)} ({count} points)".replace("-", "−")
+            f"{signed(value)} with {label(algorithm)} ({count} points)"
             for (algorithm, name), (value, count) in pairs.items()
             if name == measure
         ]
@@ -80,7 +91,8 @@ def table(scores: Scores, frame: pd.DataFrame) -> Table | None:
         for method, cells in part.groupby("method", sort=False):
             values = [cells[measure].iloc[0] for measure in MEASURES]
             texts = [
-                Cell(short(None if np.isnan(value) else value), origin=origin(dataset, method)) for value in values
+                Cell("–" if np.isnan(value) else signed(value, short), origin=origin(dataset, method))
+                for value in values
             ]
             differences = [
                 gain_cell(scores.differences[dataset, method, algorithm], origin(dataset, method, algorithm))
