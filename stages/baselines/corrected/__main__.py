@@ -29,22 +29,13 @@ BATCH = 1 << 16  # rows that go through a forward model together
 
 
 def expected(models, generators: np.ndarray, states: np.ndarray, actions: np.ndarray):
-    """`ForwardModel.expect` for each row, by its own generator's model, in NumPy."""
-    device, columns = models[0].elites.device, None
+    """`ForwardModel.expect` for each row, by its own generator's model, in NumPy; rows are in generators' order."""
+    device, parts = models[0].elites.device, []
     for k in np.unique(generators):
         rows = np.flatnonzero(generators == k)
         for part in np.array_split(rows, -(-len(rows) // BATCH)):
-            inputs = (torch.from_numpy(array[part]).to(device) for array in (states, actions))
-            answers = [None if answer is None else answer.cpu().numpy() for answer in models[k].expect(*inputs)]
-            if columns is None:
-                columns = [
-                    None if answer is None else np.empty((len(states), *answer.shape[1:]), answer.dtype)
-                    for answer in answers
-                ]
-            for column, answer in zip(columns, answers, strict=True):
-                if column is not None:
-                    column[part] = answer
-    return columns
+            parts.append(models[k].expect(*(torch.from_numpy(array[part]).to(device) for array in (states, actions))))
+    return [None if column[0] is None else torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
 
 
 def corrected(dawm: Transitions, models, healthy, bounds: Bounds, discount: float, config: Settings):
