@@ -292,6 +292,7 @@ def test_training_uses_the_rows_for_the_lambda_of_the_algorithm_s_settings(
 ):
     settings = settings_for(params.policy, getattr(params, algorithm), "walker2d-medium")
     assert settings.lambda_return == wanted
+    settings.reward_scale = 1.0
     updates = build_updates(episodes, loaded, ("walker2d-medium", "dwm", algorithm), settings, 2, device)
     rewards = loaded.rewards[loaded.lambda_return == np.float32(wanted)]
     np.testing.assert_array_equal(updates.batches.rows[len(episodes) :, 3 + 2], rewards)
