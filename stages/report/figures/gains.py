@@ -33,6 +33,8 @@ def gains(frame: pd.DataFrame, scores: Scores, path: Path):
         axis.axhline(0, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
         if measure == "error":
             axis.set_xscale("log")
+        else:
+            axis.axvline(0, color=LINE, linewidth=0.7)  # keeps 0 in sight, so that small differences look small
         axis.margins(x=0.1)
         axis.grid(visible=True, axis="x", color=LINE, linewidth=0.7)
         axis.set(title=label(algorithm), xlabel=MEASURES[measure][0], ylabel="difference from real data")

@@ -167,7 +167,7 @@ def error_gains(names: Names) -> dict:
 
 
 def novelty_gains(names: Names) -> dict:
-    return gain_chart(names, "action novelty, in std", zero=False)
+    return gain_chart(names, "action novelty, in std", zero=True)
 
 
 DRAWN = (scores, curves, profiles, improvements, fidelity, steering, costs, error_gains, novelty_gains)
