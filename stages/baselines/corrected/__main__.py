@@ -79,9 +79,8 @@ def corrected(dawm: Transitions, models, healthy, bounds: Bounds, discount: floa
         "next_observations": following,
         "discounts": np.where(ends, 0, discount).astype(np.float32),
     }
-    columns = {name: np.where(np.isfinite(column), column, 0) for name, column in columns.items()}
     counts = {"kept": int(keep.sum()), "dropped": int((reachable & ~plausible).sum())}
-    return replace(dawm, **columns).rows(keep), counts
+    return replace(dawm.rows(keep), **{name: column[keep] for name, column in columns.items()}), counts
 
 
 def main():
