@@ -132,6 +132,19 @@ def episodes() -> Transitions:
     return Transitions(*(column.astype(kind) for column, kind in zip(columns, types, strict=True)))
 
 
+@pytest.fixture(scope="session")
+def synthetic(episodes):
+    """Rows of two generators, recognisable by their rewards 100 and 200; real rewards are below 50."""
+    n = 30
+    rows = {
+        name: getattr(episodes, name)[: 2 * n] for name in ("observations", "actions", "next_observations", "discounts")
+    }
+    generator = np.repeat(np.arange(2, dtype=np.int8), [n - 10, n + 10])
+    return Transitions(
+        **rows, rewards=100 * (1 + generator).astype(np.float32), generator=generator, real_fraction=np.float32(0.25)
+    )
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)

@@ -54,19 +54,6 @@ def each_row(count: int) -> torch.Tensor:
     return ((torch.arange(count) + 0.5) / count)[None].double()
 
 
-@pytest.fixture(scope="module")
-def synthetic(episodes):
-    """Rows of two generators, recognisable by their rewards 100 and 200; real rewards are below 50."""
-    n = 30
-    rows = {
-        name: getattr(episodes, name)[: 2 * n] for name in ("observations", "actions", "next_observations", "discounts")
-    }
-    generator = np.repeat(np.arange(2, dtype=np.int8), [n - 10, n + 10])
-    return Transitions(
-        **rows, rewards=100 * (1 + generator).astype(np.float32), generator=generator, real_fraction=np.float32(0.25)
-    )
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_seed_s_policy_does_not_depend_on_the_number_of_seeds(params, episodes, synthetic, device, variant):
     settings = settings_of(params, variant)
