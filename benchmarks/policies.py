@@ -29,6 +29,8 @@ def plain_loop(real: Transitions, algorithm: str, settings, device):
         for network in part if isinstance(part, list) else [part]:
             if isinstance(network, torch.nn.Module):
                 network.to(device)
+            elif isinstance(network, torch.nn.Parameter):
+                network.data = network.to(device)
     columns = [real.observations, real.actions, real.rewards, real.discounts, real.next_observations]
     if algorithm == "rebrac":
         columns += [np.roll(real.actions, -1, axis=0), np.ones(len(real), dtype=np.float32)]

