@@ -2,13 +2,15 @@
 table and figure.
 
 PARAM is any key of params.yaml, `section.key` included; values are those that `dvc exp run -S` takes. `--set seeds=3`
-changes further parameters for all values. After an interruption the same command resumes.
+changes further parameters for all values. After an interruption the same command resumes. With `--from FOLDER` nothing
+runs: FOLDER/VALUE holds params.yaml and results/ of a run made elsewhere.
 """
 
 import argparse
 from pathlib import Path
 
-from ablations.experiments import git, run
+from ablations.experiments import run
+from ablations.finished import Folder, git
 from ablations.table import frame
 from stages.report.figures.ablations import draw
 from stages.report.style.words import plural
@@ -21,15 +23,23 @@ def main():
     parser.add_argument("param")
     parser.add_argument("values", nargs="+")
     parser.add_argument("--set", nargs="+", default=[], metavar="key=value", dest="settings")
+    parser.add_argument("--from", type=Path, metavar="FOLDER", dest="folder")
     given = parser.parse_args()
     values = list(dict.fromkeys(given.values))
-    experiments = [experiment for value in values if (experiment := run(given.param, value, given.settings))]
-    if not experiments:
+    if given.folder:
+        if missing := [value for value in values if not (given.folder / value).is_dir()]:
+            parser.error(f"{given.folder} has no folder {', '.join(missing)}")
+        finished = [Folder(value, given.folder / value) for value in values]
+        origin = f"Runs in {given.folder}"
+        others = f"see {given.folder}/README.md"
+    else:
+        finished = [experiment for value in values if (experiment := run(given.param, value, given.settings))]
+        origin = f"Commit {git('rev-parse', '--short', 'HEAD').strip()}"
+        others = f"with {', '.join(given.settings)}" if given.settings else "all other parameters as in params.yaml"
+    if not finished:
         raise SystemExit(f"ablation of {given.param}: every value failed")
-    rows = frame(experiments)
-    seeds, commit = experiments[0].params["seeds"], git("rev-parse", "--short", "HEAD").strip()
-    others = f"with {', '.join(given.settings)}" if given.settings else "all other parameters as in params.yaml"
-    about = [f"Commit {commit}, {plural(seeds, 'seed')}, {others}."]
+    rows = frame(finished)
+    about = [f"{origin}, {plural(finished[0].params['seeds'], 'seed')}, {others}."]
     if failed := [value for value in values if value not in set(rows["value"])]:
         about.append(f"Left out: {', '.join(failed)}, whose run failed.")
     ablation = Ablation(given.param, about, rows)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ablations.experiments import Experiment
+from ablations.finished import Finished
 from stages.report.revisions import cells_of
 from stages.report.statistics.aggregates import resampled_runs
 from stages.report.statistics.bootstrap import estimate
@@ -30,16 +30,16 @@ def making(record: dict | None) -> float | None:
     return None if None in times else sum(times)
 
 
-def rows(experiment: Experiment) -> list[dict]:
-    """The rows of one experiment."""
-    lines, report = [], experiment.params["report"]
-    for names, runs in resampled_runs(cells_of(experiment.scores), report["resamples"]).items():
-        (dataset, method, algorithm), cell = names, estimate(*runs, report["confidence"])
-        record = experiment.json(f"results/{dataset}/fidelity-{method}.json")
-        steering = experiment.json(f"results/{dataset}/steering.json") if method == "dawm" else None
+def rows(run: Finished) -> list[dict]:
+    """The rows of one run."""
+    lines, report = [], run.params["report"]
+    for names, seeds in resampled_runs(cells_of(run.scores), report["resamples"]).items():
+        (dataset, method, algorithm), cell = names, estimate(*seeds, report["confidence"])
+        record = run.json(f"results/{dataset}/fidelity-{method}.json")
+        steering = run.json(f"results/{dataset}/steering.json") if method == "dawm" else None
         lines.append(
             {
-                "value": experiment.value,
+                "value": run.value,
                 "dataset": dataset,
                 "method": method,
                 "algorithm": algorithm,
@@ -49,12 +49,12 @@ def rows(experiment: Experiment) -> list[dict]:
                 **fidelity_columns(record),
                 "steering": steering and steering["rank_correlation"]["beyond"]["asked"],
                 "seconds_making": making(record),
-                "seconds_policy": experiment.seconds(f"models/{dataset}/{method}-{algorithm}.safetensors"),
+                "seconds_policy": run.seconds(f"models/{dataset}/{method}-{algorithm}.safetensors"),
             }
         )
     return lines
 
 
-def frame(experiments: list[Experiment]) -> pd.DataFrame:
-    """The numbers of all experiments."""
-    return pd.DataFrame([row for experiment in experiments for row in rows(experiment)])
+def frame(finished: list[Finished]) -> pd.DataFrame:
+    """The numbers of all runs."""
+    return pd.DataFrame([row for run in finished for row in rows(run)])

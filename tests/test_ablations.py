@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from ablations import experiments
-from ablations.experiments import Experiment, name_of
+from ablations.experiments import name_of
+from ablations.finished import Experiment, Folder, git
 from ablations.table import frame
 from stages.common.timing import seconds, timed, timing
 from stages.report.figures.ablations import draw
@@ -29,11 +29,11 @@ def test_a_timing_is_found_by_its_output_with_revision_and_packages(tmp_path, mo
         revisions.append(timing(hashlib.md5(b"weights").hexdigest())["revision"])
         (tmp_path / "stages/code.py").write_text(content)
         if content == "":
-            git = ("git", "-c", "user.name=t", "-c", "user.email=t@t")
+            identity = ("-c", "user.name=t", "-c", "user.email=t@t")
             for command in (["init", "-q"], ["add", "stages"], ["commit", "-qm", "code"]):
-                subprocess.run([*git, *command], check=True)
+                subprocess.run(["git", *identity, *command], check=True)
         (tmp_path / "stages/dvc.lock").write_text("DVC rewrites its lock file during a run")
-    commit = experiments.git("rev-parse", "--short=10", "HEAD").strip()
+    commit = git("rev-parse", "--short=10", "HEAD").strip()
     assert revisions == [None, commit, f"{commit} with changes"]
     assert timing(hashlib.md5(b"weights").hexdigest())["packages"]["numpy"] == np.__version__
     assert 0 <= seconds(hashlib.md5(b"weights").hexdigest()) < 60
@@ -100,7 +100,7 @@ def finished(tmp_path, monkeypatch) -> list[Experiment]:
         subprocess.run(["git", "add", "-A"], check=True)
         author = ["-c", "user.name=t", "-c", "user.email=t@t"]
         subprocess.run(["git", *author, "commit", "-qm", value], check=True)
-        finished.append(Experiment(value, experiments.git("rev-parse", "HEAD").strip()))
+        finished.append(Experiment(value, git("rev-parse", "HEAD").strip()))
     return finished
 
 
@@ -138,3 +138,36 @@ def test_figure_and_table_show_every_value(finished, tmp_path):
     assert "| hopper-medium, real data | 1 | 11.5 |" in text  # three seeds are too few for an interval
     assert "| hopper-medium-replay, DAWM | 3 | 31.5 |" in text
     assert "- A note." in text
+
+
+def test_runs_in_folders_give_the_same_rows_without_times(finished, tmp_path):
+    copies = []
+    for run in finished:
+        folder = tmp_path / "copies" / run.value
+        for path in git("ls-tree", "-r", "--name-only", run.commit).splitlines():
+            if path == "params.yaml" or path.startswith("results/"):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_text(run.read(path))
+        copies.append(Folder(run.value, folder))
+    times = ["seconds_making", "seconds_policy"]
+    theirs, ours = frame(copies), frame(finished)
+    assert theirs["seconds_policy"].isna().all()
+    pd.testing.assert_frame_equal(theirs.drop(columns=times), ours.drop(columns=times))
+
+
+def test_a_method_that_the_parameter_does_not_change_has_one_row(finished):
+    numbers = frame(finished)
+    real = numbers[(numbers["method"] == "real") & (numbers["value"] == "1")]
+    numbers = pd.concat([numbers[numbers["method"] != "real"], real, real.assign(value="3", seconds_policy=7.0)])
+    text = markdown(table(Ablation("horizon", ["A note."], numbers)))
+    assert "| hopper-medium, real data | every value | 11.5 |" in text
+    assert "| hopper-medium, DAWM | 1 | 11.5 |" in text
+    assert text.count("| hopper-medium, real data |") == 1
+
+
+def test_a_cell_that_was_not_run_is_a_dash(finished):
+    numbers = frame(finished)
+    iql = numbers[numbers["method"] == "real"].assign(algorithm="iql")
+    text = markdown(table(Ablation("horizon", ["A note."], pd.concat([numbers, iql]))))
+    assert "| hopper-medium, DAWM | 1 | 11.5 | – |" in text
+    assert "| hopper-medium, real data | 1 | 11.5 | 11.5 |" in text

@@ -69,6 +69,7 @@ def whole(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
+TIMES = ["seconds_making", "seconds_policy"]
 MEASURES = {  # heading → column and its number format
     "error, median": ("error_median", short),
     "90th": ("error_p90", short),
@@ -79,17 +80,24 @@ MEASURES = {  # heading → column and its number format
 }
 
 
+def score(cell: pd.Series) -> Cell:
+    return Cell(number(cell["score"]), under=bracket(cell))
+
+
 def table(ablation: Ablation) -> Table:
-    """A group for each data set and method, a row for each value."""
+    """A group for each data set and method, a row for each value; a single row if the parameter changes nothing."""
     frame = ablation.frame
     algorithms = list(dict.fromkeys(frame["algorithm"]))
     measures = {heading: kind for heading, kind in MEASURES.items() if frame[kind[0]].notna().any()}
     groups = []
     for (dataset, method), part in frame.groupby(["dataset", "method"], sort=False):
+        unchanged = len(part.drop(columns=["value", *TIMES]).drop_duplicates()) == part["algorithm"].nunique()
+        if unchanged and part["value"].nunique() > 1:
+            part = part.drop_duplicates("algorithm").assign(value="every value")
         rows = []
         for value, group in part.groupby("value", sort=False):
             cells = group.set_index("algorithm").astype(object).replace({np.nan: None})
-            scores = [Cell(number(cell["score"]), under=bracket(cell)) for _, cell in cells.loc[algorithms].iterrows()]
+            scores = [score(cells.loc[name]) if name in cells.index else Cell(whole(None)) for name in algorithms]
             first, seconds = cells.iloc[0], group["seconds_policy"]
             others = [Cell(form(first[column])) for column, form in measures.values()]
             total = Cell(whole(seconds.sum() if seconds.notna().all() else None))
