@@ -3,7 +3,7 @@ table and figure.
 
 PARAM is any key of params.yaml, `section.key` included; values are those that `dvc exp run -S` takes. `--set seeds=3`
 changes further parameters for all values. After an interruption the same command resumes. With `--from FOLDER` nothing
-runs: FOLDER/VALUE holds params.yaml and results/ of a run made elsewhere.
+runs: FOLDER/VALUE holds params.yaml and results/ of a run made elsewhere, and FOLDER/README.md says what they share.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main():
             parser.error(f"{given.folder} has no folder {', '.join(missing)}")
         finished = [Folder(value, given.folder / value) for value in values]
         origin = f"Runs in {given.folder}"
-        others = f"see {given.folder}/README.md"
+        others = "whose README says what they share"
     else:
         finished = [experiment for value in values if (experiment := run(given.param, value, given.settings))]
         origin = f"Commit {git('rev-parse', '--short', 'HEAD').strip()}"

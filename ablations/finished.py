@@ -5,12 +5,14 @@ import json
 import subprocess
 from abc import ABC, abstractmethod
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from stages.common.timing import seconds
+from stages.report.statistics.grid import episode_frame
 
 
 def git(*command: str) -> str:
@@ -77,7 +79,7 @@ class Experiment(Finished):
 
 
 class Folder(Finished):
-    """A run made elsewhere, whose params.yaml and results/ were copied to `folder`."""
+    """A run made elsewhere, whose params.yaml and results/ were copied to `folder`. It may lack cells of its grid."""
 
     def __init__(self, value: str, folder: Path):
         super().__init__(value)
@@ -85,3 +87,9 @@ class Folder(Finished):
 
     def read(self, path: str) -> str:
         return (self.folder / path).read_text(encoding="utf-8")
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        names = product(*(self.params[key] for key in ("datasets", "methods", "algorithms")))
+        cells = [self.json(f"results/{dataset}/{method}-{algorithm}.json") for dataset, method, algorithm in names]
+        return episode_frame({"run": {"cells": [cell for cell in cells if cell]}})

@@ -89,7 +89,7 @@ def table(ablation: Ablation) -> Table:
     frame = ablation.frame
     algorithms = list(dict.fromkeys(frame["algorithm"]))
     measures = {heading: kind for heading, kind in MEASURES.items() if frame[kind[0]].notna().any()}
-    groups = []
+    timed, groups = frame["seconds_policy"].notna().any(), []
     for (dataset, method), part in frame.groupby(["dataset", "method"], sort=False):
         unchanged = len(part.drop(columns=["value", *TIMES]).drop_duplicates()) == part["algorithm"].nunique()
         if unchanged and part["value"].nunique() > 1:
@@ -100,9 +100,9 @@ def table(ablation: Ablation) -> Table:
             scores = [score(cells.loc[name]) if name in cells.index else Cell(whole(None)) for name in algorithms]
             first, seconds = cells.iloc[0], group["seconds_policy"]
             others = [Cell(form(first[column])) for column, form in measures.values()]
-            total = Cell(whole(seconds.sum() if seconds.notna().all() else None))
-            rows.append(Row(str(value), [*scores, *others, total]))
+            total = [Cell(whole(seconds.sum() if seconds.notna().all() else None))] if timed else []
+            rows.append(Row(str(value), [*scores, *others, *total]))
         groups.append(Group(f"{dataset}, {label(method)}", rows))
-    columns = [*map(label, algorithms), *measures, "policies, s"]
+    columns = [*map(label, algorithms), *measures, *(["policies, s"] if timed else [])]
     title, notes = f"Ablation of {ablation.param}", [*ablation.about, NOTE]
     return Table(ablation.title, title, columns, groups, notes, frame, ablation.param, "data set, method")
