@@ -16,7 +16,7 @@ from stages.common.files import atomic, write_json
 from stages.common.params import BadParameters, load, read, validate
 from stages.common.progress import progress
 from stages.common.rng import numpy_stream, seed_of
-from stages.common.settings import Budget, Fraction, NonNegative, Positive, root
+from stages.common.settings import Budget, Fraction, NonNegative, Positive, budget, root
 from stages.common.torch_setup import setup, torch_stream
 from stages.idm.settings import Idm
 from stages.synthetic_data.settings import Augment
@@ -73,16 +73,17 @@ def test_the_budget_replaces_shared_and_nothing_else(tmp_path, monkeypatch):
     content = (ROOT / "params.yaml").read_text().replace("  transitions: shared", "  transitions: 77", 1)
     (tmp_path / "params.yaml").write_text(content)
     monkeypatch.chdir(tmp_path)
-    budget = {"budget": Budget}
-    params = load(budget | {"idm": Idm, "augment": Augment, "synther": Synther, "dwm": Dwm})
+    whole = {"budget": Budget}
+    params = load(whole | {"idm": Idm, "augment": Augment, "synther": Synther, "dwm": Dwm})
     assert (params.idm.steps, params.idm.batch) == (params.budget.steps, params.budget.batch)
     assert params.augment.transitions == 77
     steps = params.synther.denoiser.steps
     assert (params.synther.transitions, steps) == (params.budget.transitions, params.budget.steps)
     parts = {"synther.denoiser": Denoiser, "augment.margin": NonNegative, "augment.max_drop": Fraction}
-    part = load(budget | parts)
+    part = load(whole | parts)
     assert part.synther.denoiser == params.synther.denoiser
     assert dict(part.augment).keys() == {"margin", "max_drop"}
+    assert load(budget("steps", "batch") | {"idm": Idm}).idm == params.idm
     assert load({"idm": Idm}).idm.steps == "shared"  # without `budget` among the keys, nothing is replaced
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from stages.augment.imagine import target_return, window_sampler
 from stages.common.files import write_json
 from stages.common.progress import progress
-from stages.common.settings import Budget, root
+from stages.common.settings import budget, root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup, torch_stream
@@ -24,11 +24,8 @@ from stages.synthetic_data.terminals import rule_of
 from stages.tasks.tasks import Task
 from stages.world_model import model as world_model
 
-READS = root("discount", "target_return", "real_fraction", "terminals", "device", "threads") | {
-    "budget": Budget,
-    "sampler": Sampler,
-    "augment": Augment,
-}
+READS = root("discount", "target_return", "real_fraction", "terminals", "device", "threads")
+READS |= budget("transitions") | {"sampler": Sampler, "augment": Augment}
 
 
 def statistics(data: Transitions) -> dict:

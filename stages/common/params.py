@@ -2,7 +2,7 @@
 
 A stage names the keys that it reads, with their types, and gets no others:
 
-    READS = root("generators", "device") | {"budget": Budget, "idm": Idm, "augment.margin": NonNegative}
+    READS = root("generators", "device") | budget("steps", "batch") | {"idm": Idm, "augment.margin": NonNegative}
     params = load(READS)
 
 `tests/test_declarations.py` compares each stage's READS with its `params:` in dvc.yaml, so no stage can depend on a
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from stages.common.settings import Budget, Section, shared
+from stages.common.settings import Section, shared
 
 PATH = Path("params.yaml")
 
@@ -105,7 +105,7 @@ def record_of(reads: dict[str, Any]) -> type[Selected]:
     return create_model("Params", __base__=Selected, **fields)
 
 
-def fill(record: BaseModel, budget: Budget) -> BaseModel:
+def fill(record: BaseModel, budget: BaseModel) -> BaseModel:
     """Replaces "shared" by the budget's numbers in every section of the record."""
     filled = {}
     for key, value in record:
@@ -119,10 +119,10 @@ def fill(record: BaseModel, budget: Budget) -> BaseModel:
 def load(reads: dict[str, Any]) -> Selected:
     """Loads and checks the keys of params.yaml in `reads`, and no others.
 
-    If `budget` is among them, its numbers replace "shared" in the sections.
+    If keys of `budget` are among them, their numbers replace "shared" in the sections.
 
     Arguments:
         reads: `key` or `section.key` → its type.
     """
     params = validate(record_of(reads), read())
-    return fill(params, params.budget) if "budget" in reads else params
+    return fill(params, params.budget) if hasattr(params, "budget") else params

@@ -77,8 +77,17 @@ class Budget(Section):
     transitions: Positive
 
 
-def shared(section: Section, budget: Budget) -> Section:
-    """Replaces "shared" by the budget's number of the same name, in the section and in sections within it."""
+def budget(*names: str) -> dict[str, Any]:
+    """The types of these keys of the budget, for a stage's `READS`."""
+    return {f"budget.{name}": Positive for name in names}
+
+
+def shared(section: Section, budget) -> Section:
+    """Replaces "shared" by the budget's number of the same name, in the section and in sections within it.
+
+    Arguments:
+        budget: a `Budget`, or the part of it that a stage declares.
+    """
     replaced = {key: getattr(budget, key) for key, value in section if value == "shared"}
     inner = {key: shared(value, budget) for key, value in section if isinstance(value, Section)}
     return section.model_copy(update=replaced | inner)

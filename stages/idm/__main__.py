@@ -4,7 +4,7 @@ Writes models/D/idm.safetensors and results/D/idm.json.
 """
 
 from stages.common.files import write_json
-from stages.common.settings import Budget, root
+from stages.common.settings import budget, root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
@@ -13,7 +13,7 @@ from stages.idm.model import save
 from stages.idm.settings import Idm
 from stages.idm.train import train
 
-READS = root("generators", "device", "threads") | {"budget": Budget, "idm": Idm}
+READS = root("generators", "device", "threads") | budget("steps", "batch") | {"idm": Idm}
 
 
 def main():

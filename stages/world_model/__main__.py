@@ -5,7 +5,7 @@ Writes models/D/diffusion.safetensors and results/D/diffusion.json.
 
 from stages.common.checkpoint import Checkpoint
 from stages.common.files import write_json
-from stages.common.settings import Budget, root
+from stages.common.settings import budget, root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
@@ -15,10 +15,8 @@ from stages.world_model.model import save
 from stages.world_model.settings import Diffusion
 from stages.world_model.train import train
 
-READS = root("generators", "horizon", "terminals", "discount", "device", "threads") | {
-    "budget": Budget,
-    "diffusion": Diffusion,
-}
+READS = root("generators", "horizon", "terminals", "discount", "device", "threads")
+READS |= budget("steps", "batch") | {"diffusion": Diffusion}
 
 
 def main():

@@ -3,14 +3,14 @@
 import numpy as np
 
 from stages.common.rng import numpy_stream
-from stages.common.settings import Budget, root
+from stages.common.settings import budget, root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.transitions import Transitions
 from stages.synthetic_data.cost import cost_record
 from stages.synthetic_data.join import joined
 
-READS = root("generators", "real_fraction") | {"budget": Budget}
+READS = root("generators", "real_fraction") | budget("transitions")
 COLUMNS = "observations", "actions", "rewards", "next_observations", "discounts"
 
 

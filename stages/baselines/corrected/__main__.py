@@ -8,21 +8,20 @@ from safetensors.torch import load_file
 
 from stages.baselines.corrected.settings import Settings
 from stages.baselines.corrected.train import build
-from stages.common.settings import Budget, root
+from stages.common.settings import Fraction, NonNegative, root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
 from stages.synthetic_data.bounds import Bounds, check_dropped
 from stages.synthetic_data.cost import derived_cost_record, parameter_count
-from stages.synthetic_data.settings import Augment
 from stages.synthetic_data.terminals import ended as ended_in
 from stages.synthetic_data.terminals import rule_of, terminals_learned
 from stages.tasks.tasks import Task
 
 READS = root("generators", "terminals", "discount", "real_fraction", "device", "threads") | {
-    "budget": Budget,
-    "augment": Augment,
+    "augment.margin": NonNegative,
+    "augment.max_drop": Fraction,
     "corrected": Settings,
 }
 BATCH = 1 << 16  # rows that go through a forward model together

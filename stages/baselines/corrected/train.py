@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from stages.baselines.corrected.settings import Dynamics
 from stages.common.checkpoint import Checkpoint
 from stages.common.files import atomic
-from stages.common.settings import Budget, root
+from stages.common.settings import budget, root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
@@ -19,7 +19,9 @@ from stages.forward_model.train import fit, member_streams
 from stages.synthetic_data.terminals import terminals_learned
 from stages.tasks.tasks import Task
 
-READS = root("generators", "terminals", "device", "threads") | {"budget": Budget, "corrected.dynamics": Dynamics}
+READS = (
+    root("generators", "terminals", "device", "threads") | budget("steps", "batch") | {"corrected.dynamics": Dynamics}
+)
 
 
 def build(data: Transitions, terminal: bool, dataset: str, generator: int, config) -> ForwardModel:

@@ -13,7 +13,7 @@ from stages.baselines.dwm.settings import Settings
 from stages.baselines.dwm.value_expansion import lengths, n_step
 from stages.common.progress import progress
 from stages.common.rng import numpy_stream
-from stages.common.settings import Budget, root
+from stages.common.settings import budget, root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup, torch_stream
@@ -28,12 +28,8 @@ from stages.synthetic_data.terminals import ended, rule_of
 from stages.tasks.tasks import Task
 from stages.world_model import model as world_model
 
-READS = root("discount", "target_return", "terminals", "device", "threads") | {
-    "budget": Budget,
-    "sampler": Sampler,
-    "augment": Augment,
-    "dwm": Settings,
-}
+READS = root("discount", "target_return", "terminals", "device", "threads")
+READS |= budget("transitions") | {"sampler": Sampler, "augment": Augment, "dwm": Settings}
 
 
 def expand(data: Transitions, dataset: str, task: Task, generator: int, model, params, device):

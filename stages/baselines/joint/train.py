@@ -1,7 +1,7 @@
 """Trains the joint models: `python -m stages.baselines.joint.train --dataset D` → models/D/joint.safetensors."""
 
 from stages.common.checkpoint import Checkpoint
-from stages.common.settings import Budget, root
+from stages.common.settings import budget, root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
@@ -11,10 +11,8 @@ from stages.world_model.model import save
 from stages.world_model.settings import Diffusion
 from stages.world_model.train import train
 
-READS = root("generators", "horizon", "terminals", "discount", "device", "threads") | {
-    "budget": Budget,
-    "diffusion": Diffusion,
-}
+READS = root("generators", "horizon", "terminals", "discount", "device", "threads")
+READS |= budget("steps", "batch") | {"diffusion": Diffusion}
 
 
 def main():

@@ -7,7 +7,7 @@ from stages.baselines.onestep.dynamics import OneStep
 from stages.baselines.onestep.settings import Dynamics
 from stages.common.checkpoint import Checkpoint
 from stages.common.files import atomic
-from stages.common.settings import Budget, root
+from stages.common.settings import budget, root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
@@ -16,7 +16,7 @@ from stages.forward_model.train import fit, member_streams
 from stages.synthetic_data.terminals import terminals_learned
 from stages.tasks.tasks import Task
 
-READS = root("generators", "terminals", "device", "threads") | {"budget": Budget, "onestep.dynamics": Dynamics}
+READS = root("generators", "terminals", "device", "threads") | budget("steps", "batch") | {"onestep.dynamics": Dynamics}
 
 
 def build(data: Transitions, terminal: bool, dataset: str, generator: int, config) -> OneStep:

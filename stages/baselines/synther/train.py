@@ -10,14 +10,14 @@ from stages.baselines.synther.settings import Denoiser
 from stages.common.checkpoint import Checkpoint
 from stages.common.files import atomic
 from stages.common.rng import seed_of
-from stages.common.settings import Budget, root
+from stages.common.settings import budget, root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup, torch_stream
 from stages.common.transitions import Transitions
 from stages.diffusion.training import Training, UpdateNoise, run
 
-READS = root("generators", "device", "threads") | {"budget": Budget, "synther.denoiser": Denoiser}
+READS = root("generators", "device", "threads") | budget("steps", "batch") | {"synther.denoiser": Denoiser}
 BETAS = 0.9, 0.99  # Adam's, as in SynthER's code
 
 
