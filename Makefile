@@ -14,11 +14,14 @@ export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 PORT ?= 8000
+JOBS ?= 1
+ON_RAY := $(filter-out 1,$(JOBS))
 
 .PHONY: repro test serve paper bench ablation clean
 
-repro: $(VENV)/repro.done   ## the main job: everything that params.yaml asks for, then the result table
-	dvc repro
+# With JOBS=4, four stages at a time; docs/cluster.md
+repro: $(VENV)/repro.done $(if $(ON_RAY),$(VENV)/cluster.done) ## the main job: everything that params.yaml asks for, then the result table
+	$(if $(ON_RAY),python -m cluster --jobs $(JOBS),dvc repro)
 	@cat reports/tables/scores.md
 
 test: $(VENV)/test.done     ## style and tests, two files at a time
@@ -57,9 +60,13 @@ $(VENV)/repro.done: requirements.txt constraints.txt | $(VENV)/bin/python
 	dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site-cache"
 	touch $@
 
+$(VENV)/cluster.done: requirements-cluster.txt $(VENV)/repro.done
+	$(INSTALL) -r requirements-cluster.txt
+	touch $@
+
 # The page's test needs a Chromium: the system's, else Debian's package where that may be installed, else Playwright's own
 # build. Without any of them that test is skipped and says so.
-$(VENV)/test.done: requirements-test.txt $(VENV)/repro.done
+$(VENV)/test.done: requirements-test.txt $(VENV)/repro.done $(VENV)/cluster.done
 	$(INSTALL) -r requirements-test.txt
 	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || command -v google-chrome > /dev/null \
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \

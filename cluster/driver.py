@@ -1,0 +1,214 @@
+"""Hands the stages of a grid to Ray, and restores the results in the workspace."""
+
+import fcntl
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+import ray
+
+from cluster.graph import expected, kind, needed
+from cluster.order import Order, makespan
+from cluster.worker import Outcome, Source, command, environment, run, threads
+
+FOLDER = Path(".cluster")
+ATTEMPTS = 3  # of a stage whose worker or machine was lost
+REF = "refs/cluster/run"
+RESOURCES = Path(__file__).with_name("resources.yaml")
+
+
+@contextmanager
+def only_driver():
+    """Refuses a second driver in the same clone.
+
+    Raises:
+        SystemExit: if there is one.
+    """
+    FOLDER.mkdir(exist_ok=True)
+    with (FOLDER / "driver.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit("cluster: another driver runs in this clone; wait for it or stop it") from None
+        yield
+
+
+def snapshot() -> str:
+    """A commit of the code as it stands, changes of tracked files included; the workspace is not touched.
+
+    Raises:
+        SystemExit: if there are files under stages/ or cluster/ that git does not know, which other clones would lack.
+    """
+    here = Path()
+    if unknown := command(here, "git", "ls-files", "-o", "--exclude-standard", "stages", "cluster", "dvc.yaml").split():
+        raise SystemExit(f"cluster: git does not know {unknown[0]}, so other clones would lack it; git add it first")
+    commit = command(here, "git", "stash", "create").strip() or command(here, "git", "rev-parse", "HEAD").strip()
+    command(here, "git", "update-ref", REF, commit)
+    return commit
+
+
+def reserved(stage: str, params: str, gpus: float) -> dict:
+    """Ray's options for a stage; `gpus` is the number of GPUs that the cluster has."""
+    known = yaml.safe_load(RESOURCES.read_text(encoding="utf-8"))
+    wanted = {**known["default"], **known.get(kind(stage), {})}
+    cpus = threads(params) if wanted["cpus"] == "threads" else wanted["cpus"]
+    memory = {"memory": int(wanted["memory_gb"] * 2**30)} if wanted["memory_gb"] else {}
+    return {"num_cpus": cpus, "num_gpus": wanted["gpus"] if gpus else 0, "max_retries": 0, "name": stage, **memory}
+
+
+@dataclass
+class Report:
+    """Progress, as plain lines on standard error and in .cluster/log."""
+
+    total: int
+    start: float
+
+    def line(self, text: str):
+        clock = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - self.start))
+        print(f"{clock} {text}", file=sys.stderr, flush=True)
+        with (FOLDER / "log").open("a", encoding="utf-8") as file:
+            file.write(f"{clock} {text}\n")
+
+
+def log_of(stage: str) -> Path:
+    return FOLDER / "logs" / (re.sub(r"[^\w.@-]+", "-", stage) + ".log")
+
+
+def keep_log(stage: str, text: str):
+    log_of(stage).parent.mkdir(parents=True, exist_ok=True)
+    log_of(stage).write_text(text, encoding="utf-8")
+
+
+def ended(order: Order, stage: str, outcome: Outcome, report: Report):
+    """Books how a stage ended."""
+    keep_log(stage, outcome.log)
+    seconds = f"{outcome.seconds:.1f} s on {outcome.host}"
+    if outcome.status == 0:
+        order.finish(stage)
+        report.line(f"{len(order.done)}/{report.total} {stage}: {seconds}, {order.left} left")
+    else:
+        lost = order.fail(stage)
+        report.line(f"{stage} FAILED after {seconds}, {len(lost)} stages depend on it; its output: {log_of(stage)}")
+
+
+def remaining(order: Order, seconds: dict[str, float], slots: int) -> float:
+    """Seconds that what is left will take, by simulation; running stages count whole."""
+    left = order.depends.keys() - order.done - order.failed - order.blocked
+    return makespan({stage: order.depends[stage] & left for stage in left}, seconds, slots)
+
+
+def capacity(params: str) -> int:
+    """The number of stages that the cluster's CPUs allow at a time; machines may come and go.
+
+    Raises:
+        SystemExit: if no machine has as many CPUs as a stage uses, since Ray would wait for one forever.
+    """
+    cpus = [each["Resources"].get("CPU", 0) for each in ray.nodes() if each["Alive"]]
+    if slots := sum(int(count // threads(params)) for count in cpus):
+        return slots
+    raise SystemExit(f"cluster: no machine has the {threads(params)} CPUs that a stage uses (threads in params.yaml)")
+
+
+def schedule(order: Order, source: Source, jobs: int | None, seconds: dict[str, float], report: Report):
+    """Runs every stage of the order, up to `jobs` at a time; None: as many as the CPUs allow."""
+    gpus, running, attempts = ray.cluster_resources().get("GPU", 0), {}, Counter()
+    task_of, told, slots = ray.remote(run), time.monotonic(), jobs or capacity(source.params)
+    report.line(f"{order.left} stages, {slots} at a time; about {remaining(order, seconds, slots) / 60:.0f} min")
+    try:
+        while order.left:
+            slots = jobs or capacity(source.params)
+            while len(running) < slots and (stage := order.take()):
+                attempts[stage] += 1
+                running[task_of.options(**reserved(stage, source.params, gpus)).remote(source, stage)] = stage
+            finished, _ = ray.wait(list(running), num_returns=1, timeout=30)
+            for task in finished:
+                stage = running.pop(task)
+                try:
+                    ended(order, stage, ray.get(task), report)
+                except ray.exceptions.RayError as error:  # the worker or its machine was lost
+                    reason = type(error).__name__
+                    if attempts[stage] < ATTEMPTS:
+                        order.again(stage)
+                        report.line(f"{stage}: {reason}; it runs again")
+                    else:
+                        ended(order, stage, Outcome(1, 0.0, "unknown", f"lost {ATTEMPTS} times: {error}\n"), report)
+            if time.monotonic() - told > 60:
+                told, minutes = time.monotonic(), remaining(order, seconds, slots) / 60
+                report.line(f"running: {', '.join(sorted(order.running))}; about {minutes:.0f} min left")
+    except KeyboardInterrupt:
+        for task in running:
+            ray.cancel(task, force=True)  # otherwise Ray lets running stages end first
+        ray.wait(list(running), num_returns=len(running), timeout=10)
+        raise
+
+
+def restore(order: Order, remote: bool) -> int:
+    """Restores in the workspace what ran, by `dvc repro`, which finds all of it in the cache; returns its status."""
+    whole = not (order.failed or order.blocked)
+    if not whole and not order.done:
+        return 1
+    words = ["dvc", "repro", *(["--pull"] if remote else []), *([] if whole else sorted(order.done))]
+    return subprocess.run(words, env=environment()).returncode
+
+
+def connect(address: str | None, cpus: int):
+    """Connects to a running Ray cluster, or starts one with that many CPUs, reachable from this machine alone."""
+    options = {
+        "address": address or "local",
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "runtime_env": {"py_modules": [str(Path(__file__).parent)]},
+    }
+    if address is None:
+        options |= {"num_cpus": cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    ray.init(**options)
+
+
+def drive(jobs: int | None, address: str | None, remote: bool, shared: str | None, scratch: str | None) -> int:
+    """Runs the grid of params.yaml; returns the exit status.
+
+    Arguments:
+        jobs: stages at a time; None: as many as the cluster's CPUs allow.
+        address: of a running Ray cluster; None: one is started here, on the loopback interface.
+        remote: whether machines share no cache and exchange results through DVC's default remote.
+        shared: folder that all machines see, for checkpoints and timings; this clone by default if there is no remote.
+        scratch: folder for the clones on each machine; .cluster by default.
+    """
+    with only_driver():
+        params, root = Path("params.yaml").read_text(encoding="utf-8"), Path.cwd()
+        cache = None if remote else command(root, "dvc", "cache", "dir").strip()
+        source = Source(
+            repository=str(root),
+            commit=snapshot(),
+            ref=REF,
+            params=params,
+            cache=cache,
+            remote=remote,
+            shared=shared or (None if remote else str(root)),
+            scratch=scratch or str(root / FOLDER),
+        )
+        stages, depends = needed()
+        seconds = expected(stages)
+        connect(address, (jobs or 2) * threads(params))
+        order, report = Order(depends, seconds), Report(len(stages), time.monotonic())
+        try:
+            schedule(order, source, jobs, seconds, report)
+        except KeyboardInterrupt:
+            report.line("interrupted; the same command goes on")
+            return 130
+        finally:
+            ray.shutdown()
+        status = restore(order, remote)
+        for stage in sorted(order.failed):
+            print(f"failed: {stage}; its output: {log_of(stage)}; to repeat it: dvc repro {stage}", file=sys.stderr)
+        return status or bool(order.failed)

@@ -1,0 +1,330 @@
+"""The pipeline on Ray: the order of stages, and a small project that loses workers and drivers."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.util import get_node_ip_address
+
+from cluster.order import Order, critical_path, makespan
+from stages.common.files import write_text
+from tests.conftest import ROOT
+from tests.pipelines import commit, environment, executed, run
+
+DIAMOND = {"data": [], "train": ["data"], "card": ["data"], "report": ["train", "card"]}
+SECONDS = {"data": 1.0, "train": 10.0, "card": 2.0, "report": 1.0}
+
+
+def drain(order: Order) -> list[str]:
+    taken = []
+    while (stage := order.take()) is not None:
+        taken.append(stage)
+        order.finish(stage)
+    return taken
+
+
+def test_of_the_ready_stages_the_one_with_the_longest_way_ahead_goes_first():
+    order = Order(DIAMOND, SECONDS)
+    assert order.ahead == {"data": 12.0, "train": 11.0, "card": 3.0, "report": 1.0}
+    assert drain(order) == ["data", "train", "card", "report"]
+    assert order.left == 0
+    assert drain(Order(DIAMOND, {**SECONDS, "card": 20.0})) == ["data", "card", "train", "report"]
+
+
+def test_a_stage_waits_for_all_that_it_depends_on():
+    order = Order(DIAMOND, SECONDS)
+    assert order.take() == "data"
+    assert order.take() is None
+    order.finish("data")
+    assert [order.take(), order.take(), order.take()] == ["train", "card", None]
+    order.finish("card")
+    assert order.take() is None
+    order.finish("train")
+    assert order.take() == "report"
+
+
+def test_a_lost_stage_runs_again():
+    order = Order(DIAMOND, SECONDS)
+    order.take()
+    order.again("data")
+    assert drain(order) == ["data", "train", "card", "report"]
+
+
+def test_a_failure_blocks_what_depends_on_it_and_nothing_else():
+    depends = {**DIAMOND, "other": ["data"]}
+    order = Order(depends, {**SECONDS, "other": 0.5})
+    order.finish(order.take())
+    assert order.take() == "train"
+    assert order.fail("train") == {"report"}
+    assert drain(order) == ["card", "other"]
+    assert (order.left, order.failed, order.blocked) == (0, {"train"}, {"report"})
+
+
+def test_a_circle_is_refused():
+    with pytest.raises(ValueError, match=r"in a circle: \['a', 'b'\]"):
+        Order({"a": ["b"], "b": ["a"]}, {"a": 1.0, "b": 1.0})
+
+
+@pytest.mark.parametrize(("slots", "expected"), [(1, 14.0), (2, 12.0), (3, 12.0)])
+def test_simulated_seconds(slots, expected):
+    assert makespan(DIAMOND, SECONDS, slots) == expected
+    assert critical_path(DIAMOND, SECONDS) == 12.0
+
+
+def test_an_order_by_wrong_expectations_still_runs_everything():
+    wrong = {**SECONDS, "train": 0.1, "card": 100.0}
+    assert makespan(DIAMOND, wrong, 1, SECONDS) == 14.0
+
+
+def test_resources_name_stages_that_exist():
+    names = yaml.safe_load((ROOT / "cluster/resources.yaml").read_text()).keys() - {"default"}
+    stages = [
+        yaml.safe_load(path.read_text())["stages"] for path in (ROOT / "dvc.yaml", *ROOT.glob("stages/*/*/dvc.yaml"))
+    ]
+    assert names <= set().union(*stages)
+
+
+PIPELINE = """
+stages:
+  data: {cmd: "seq 1000 > data.txt", deps: [params.yaml], outs: [data.txt]}
+  train: {cmd: "sh work.sh train", deps: [data.txt, work.sh], outs: [train.txt]}
+  other: {cmd: "sh work.sh other", deps: [data.txt, work.sh], outs: [other.txt]}
+  report:
+    cmd: "cat train.txt other.txt > report.txt"
+    deps: [train.txt, other.txt]
+    plots: [report.txt: {cache: false}]
+"""
+WORK = """
+echo $$ >> "MARKS/$1"
+sleep "$(cat "MARKS/$1.seconds" 2>/dev/null || echo 0.1)"
+test ! -e "MARKS/$1.fails" && wc -l < data.txt > "$1.txt"
+"""
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """A small DVC project, committed. Its stages leave their process numbers in the folder `marks` beside it."""
+    folder = tmp_path / "project"
+    for path, content in {
+        "project/dvc.yaml": PIPELINE,
+        "project/work.sh": WORK.replace("MARKS", str(tmp_path / "marks")),
+        "project/params.yaml": "threads: 1\n",
+        "project/.gitignore": "/.cluster/\n/.checkpoints/\n/.timings/\n/data.txt\n/train.txt\n/other.txt\n",
+        "marks/.keep": "",
+    }.items():
+        write_text(tmp_path / path, content)
+    run(folder, "git", "init", "-q")
+    for key in ("name", "email"):
+        run(folder, "git", "config", f"user.{key}", "tests")
+    run(folder, "dvc", "init", "-q")
+    commit(folder, "a small pipeline")
+    return folder
+
+
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def free_port() -> int:
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
+def listens(address: str) -> bool:
+    host, port = address.split(":")
+    with socket.socket() as client:
+        return client.connect_ex((host, int(port))) == 0
+
+
+def node(folder: Path, address: str, head: bool = False) -> subprocess.Popen:
+    """Starts a Ray node with one CPU, of a cluster at that address of this machine."""
+    where = (
+        ["--head", "--port", address.rpartition(":")[2], "--include-dashboard", "false"]
+        if head
+        else ["--address", address]
+    )
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where]
+    command += ["--num-cpus", "1", "--disable-usage-stats", "--block"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, env=environment(folder, **TOKEN), start_new_session=True, **quiet)
+
+
+def stop(process: subprocess.Popen):
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The address of a Ray cluster with two nodes of one CPU."""
+    folder, address = tmp_path_factory.mktemp("ray"), f"{get_node_ip_address()}:{free_port()}"
+    nodes = [node(folder, address, head=True)]
+    wait_for(lambda: listens(address))
+    nodes.append(node(folder, address))
+    count = f"import ray; ray.init({address!r}); print(len(ray.nodes()))"
+    counting = [sys.executable, "-c", count]
+    wait_for(lambda: subprocess.run(counting, env={**os.environ, **TOKEN}, capture_output=True).stdout == b"2\n")
+    yield address
+    for each in nodes:
+        stop(each)
+
+
+def cluster(project: Path, *arguments: str) -> subprocess.Popen:
+    """Starts the driver, whose errors go to its output."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cluster", *arguments],
+        cwd=project,
+        env=environment(project, PYTHONPATH=str(ROOT), **TOKEN),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(driver: subprocess.Popen, status: int = 0) -> str:
+    output = driver.communicate(timeout=120)[0]
+    assert driver.returncode == status, output
+    return output
+
+
+def mark(project: Path, name: str) -> list[int]:
+    """The process numbers of a stage's runs so far."""
+    path = project.parent / "marks" / name
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def wait_for(condition, seconds: float = 60.0):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return value
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def ancestor(pid: int, words: str) -> int:
+    """The nearest process that a stage's process descends from whose command holds those words."""
+    while words not in command_line(pid):
+        pid = parent(pid)
+    return pid
+
+
+@pytest.mark.parametrize("where", ["jobs", "address", "remote"])
+def test_it_leaves_what_dvc_repro_leaves(project, tmp_path, address, where):
+    """With a cluster of its own or a running one, whose nodes share the cache or have a remote in common."""
+    plain = tmp_path / "plain"
+    shutil.copytree(project, plain)
+    run(plain, "dvc", "repro")
+    options = ["--jobs", "2"] if where == "jobs" else ["--address", address]
+    if where == "remote":
+        run(project, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+        commit(project, "a remote")
+        options += ["--remote"]
+    output = ended(cluster(project, *options))
+    assert "4/4 dvc.yaml:report" in output
+    for name in ("dvc.lock", "data.txt", "train.txt", "report.txt", "params.yaml"):
+        assert (project / name).read_bytes() == (plain / name).read_bytes()
+    assert not executed(run(project, "dvc", "repro"))
+    assert len(mark(project, "train")) == 2  # by each of the two once
+    assert run(project, "git", "status", "--porcelain").stdout == run(plain, "git", "status", "--porcelain").stdout
+    if where == "remote":
+        caches = [path.parent for path in (project / ".cluster").glob("clone-*/.dvc/cache/files")]
+        assert len(caches) == 2
+
+
+def test_a_failure_names_the_stage_and_its_output_and_the_others_finish(project, tmp_path, address):
+    (tmp_path / "marks/train.fails").touch()
+    output = ended(cluster(project, "--address", address), status=1)
+    assert "failed: dvc.yaml:train; its output: .cluster/logs/dvc.yaml-train.log" in output
+    assert "ERROR: failed to reproduce 'train'" in (project / ".cluster/logs/dvc.yaml-train.log").read_text()
+    assert (project / "other.txt").exists()
+    assert not (project / "report.txt").exists()
+    (tmp_path / "marks/train.fails").unlink()
+    ended(cluster(project, "--address", address))
+    assert (project / "report.txt").exists()
+    assert len(mark(project, "other")) == 1  # restored, not run again
+
+
+def test_a_killed_worker_s_stage_ends_and_runs_again(project, tmp_path, address):
+    (tmp_path / "marks/train.seconds").write_text("60")
+    driver = cluster(project, "--address", address)
+    first = wait_for(lambda: mark(project, "train"))[0]
+    (tmp_path / "marks/train.seconds").unlink()
+    os.kill(ancestor(first, "ray::"), signal.SIGKILL)
+    output = ended(driver)
+    assert "dvc.yaml:train: WorkerCrashedError; it runs again" in output
+    assert not alive(first)
+    assert len(mark(project, "train")) == 2
+    assert (project / "report.txt").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_driver_leaves_no_process_and_a_second_start_goes_on(project, tmp_path, address, how):
+    (tmp_path / "marks/train.seconds").write_text("60")
+    driver = cluster(project, "--address", address)
+    first = wait_for(lambda: mark(project, "train") and len(mark(project, "other")) and mark(project, "train"))[0]
+    wait_for(lambda: "other" in (project / ".cluster/log").read_text())
+    assert "another driver runs in this clone" in ended(cluster(project, "--address", address), status=1)
+    driver.send_signal(how)
+    output = driver.communicate(timeout=60)[0]
+    assert how == signal.SIGKILL or "interrupted; the same command goes on" in output
+    wait_for(lambda: not alive(first))
+    (tmp_path / "marks/train.seconds").unlink()
+    ended(cluster(project, "--address", address))
+    assert (project / "report.txt").exists()
+    assert (len(mark(project, "train")), len(mark(project, "other"))) == (2, 1)
+
+
+def test_code_that_git_does_not_know_is_refused(project, address):
+    (project / "stages").mkdir()
+    (project / "stages/new.py").touch()
+    assert "git does not know stages/new.py" in ended(cluster(project, "--address", address), status=1)
+
+
+def test_uncommitted_changes_of_known_files_run_too(project, address):
+    work = project / "work.sh"
+    work.write_text(work.read_text().replace("wc -l", "wc -c"))
+    ended(cluster(project, "--address", address))
+    assert (project / "train.txt").read_text().strip() == "3893"
+    assert run(project, "git", "diff", "--name-only").stdout.split() == ["work.sh"]
+
+
+def test_a_lost_node_s_stage_runs_on_another(project, tmp_path, address):
+    """The last test of this file, since the cluster then has one node left."""
+    for name in ("train", "other"):
+        (tmp_path / f"marks/{name}.seconds").write_text("10")
+    driver = cluster(project, "--address", address)
+    first = {name: wait_for(lambda name=name: mark(project, name))[0] for name in ("train", "other")}
+    nodes = {name: ancestor(pid, " start --") for name, pid in first.items()}
+    lost, stays = sorted(first, key=lambda name: "--head" in command_line(nodes[name]))
+    assert "--head" in command_line(nodes[stays])
+    (tmp_path / f"marks/{lost}.seconds").unlink()
+    os.killpg(nodes[lost], signal.SIGKILL)
+    wait_for(lambda: not alive(first[lost]))
+    output = ended(driver)
+    assert f"dvc.yaml:{lost}: " in output
+    assert "it runs again" in output
+    assert (len(mark(project, lost)), len(mark(project, stays))) == (2, 1)
+    assert (project / "report.txt").exists()
