@@ -54,7 +54,7 @@ def overlaid(base: dict, changes: dict) -> dict:
     }
 
 
-LONGEST = ("test_pipeline.py", "test_grids.py")  # with a process for each of two files, these begin first
+LONGEST = ("test_pipeline.py", "test_grids.py", "test_cluster.py")  # with a process for two files, these begin first
 
 
 def pytest_collection_modifyitems(items):
