@@ -1,5 +1,6 @@
 """The page's sections in order: tables, charts and figures under their headings."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from stages.report.page import panels
@@ -15,10 +16,19 @@ from stages.report.tables.table import Table
 BEHAVIOUR = "The dashed line is the average of the data's own episodes."
 
 
+def noted_once(tables: list[Table]) -> list[Table]:
+    """The tables, each without the notes that a later one repeats."""
+    later = [{note for other in tables[k + 1 :] for note in other.notes} for k in range(len(tables))]
+    return [
+        replace(table, notes=[note for note in table.notes if note not in repeated])
+        for table, repeated in zip(tables, later, strict=True)
+    ]
+
+
 def sections(contents: Contents, folder: Path) -> list[Section]:
     """The sections in order; the page leaves out those with nothing to show. `folder` holds the figures."""
     scores, tables, frames = contents.scores, contents.tables, contents.frames
-    ablated = [table(ablation) for ablation in contents.ablations]
+    ablated = noted_once([table(ablation) for ablation in contents.ablations])
 
     def named(*names: str) -> list[Table]:
         return [tables[name] for name in names if name in tables]
