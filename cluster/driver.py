@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -172,6 +173,8 @@ def connect(address: str | None, cpus: int):
     if address is None:
         options |= {"num_cpus": cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     ray.init(**options)
+    for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets its own; a shell may have had SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
 
 
 def drive(jobs: int | None, address: str | None, remote: bool, shared: str | None, scratch: str | None) -> int:

@@ -280,7 +280,7 @@ def test_a_killed_worker_s_stage_ends_and_runs_again(project, tmp_path, address)
     assert (project / "report.txt").exists()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_driver_leaves_no_process_and_a_second_start_goes_on(project, tmp_path, address, how):
     (tmp_path / "marks/train.seconds").write_text("60")
     driver = cluster(project, "--address", address)
