@@ -92,6 +92,8 @@ def prepare(folder: Path, source: Source):
     """Brings the clone to the source's commit and parameters."""
     if not (folder / ".git/HEAD").is_file():
         command(folder.parent, "git", "clone", "-q", "--no-checkout", source.repository, folder.name)
+    for left in (".git/index.lock", ".dvc/tmp/rwlock"):  # by a stage that was killed; nothing else works in this clone
+        (folder / left).unlink(missing_ok=True)
     command(folder, "git", "fetch", "-q", source.repository, source.ref)
     current = command(folder, "git", "rev-parse", "--verify", "-q", "FETCH_HEAD").strip()
     if current != source.commit:
