@@ -10,9 +10,10 @@ import argparse
 from pathlib import Path
 
 from ablations.experiments import run
-from ablations.finished import Folder, git
+from ablations.finished import Folder
 from ablations.table import frame
 from stages.report.figures.ablations import draw
+from stages.report.revisions import git
 from stages.report.style.words import plural
 from stages.report.tables.ablations import Ablation, save, table
 from stages.report.tables.table import markdown, write

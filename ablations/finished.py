@@ -2,7 +2,6 @@
 
 import io
 import json
-import subprocess
 from abc import ABC, abstractmethod
 from functools import cached_property
 from itertools import product
@@ -12,11 +11,8 @@ import pandas as pd
 import yaml
 
 from stages.common.timing import seconds
+from stages.report.revisions import git
 from stages.report.statistics.grid import episode_frame
-
-
-def git(*command: str) -> str:
-    return subprocess.run(["git", *command], check=True, capture_output=True, text=True).stdout
 
 
 class Finished(ABC):
@@ -72,10 +68,10 @@ class Experiment(Finished):
         self.commit = commit
 
     def read(self, path: str) -> str:
-        try:
-            return git("show", f"{self.commit}:{path}")
-        except subprocess.CalledProcessError as error:
-            raise FileNotFoundError(f"{self.commit}:{path}") from error
+        text = git("show", f"{self.commit}:{path}")
+        if text is None:
+            raise FileNotFoundError(f"{self.commit}:{path}")
+        return text
 
 
 class Folder(Finished):

@@ -20,12 +20,12 @@ import ray
 
 from cluster.graph import expected, kind, needed
 from cluster.order import Order, makespan
-from cluster.worker import Outcome, Source, command, environment, run, threads
+from cluster.worker import Outcome, Source, command, environment, run
 
 FOLDER = Path(".cluster")
 ATTEMPTS = 3  # of a stage whose worker or machine was lost
 REF = "refs/cluster/run"
-RESOURCES = Path(__file__).with_name("resources.yaml")
+RESOURCES = yaml.safe_load(Path(__file__).with_name("resources.yaml").read_text(encoding="utf-8"))
 
 
 @contextmanager
@@ -58,11 +58,15 @@ def snapshot() -> str:
     return commit
 
 
-def reserved(stage: str, params: str, gpus: float) -> dict:
-    """Ray's options for a stage; `gpus` is the number of GPUs that the cluster has."""
-    known = yaml.safe_load(RESOURCES.read_text(encoding="utf-8"))
-    wanted = {**known["default"], **known.get(kind(stage), {})}
-    cpus = threads(params) if wanted["cpus"] == "threads" else wanted["cpus"]
+def reserved(stage: str, threads: int, gpus: float) -> dict:
+    """Ray's options for a stage.
+
+    Arguments:
+        threads: CPU threads that each stage uses.
+        gpus: the number of GPUs that the cluster has.
+    """
+    wanted = {**RESOURCES["default"], **RESOURCES.get(kind(stage), {})}
+    cpus = threads if wanted["cpus"] == "threads" else wanted["cpus"]
     memory = {"memory": int(wanted["memory_gb"] * 2**30)} if wanted["memory_gb"] else {}
     return {"num_cpus": cpus, "num_gpus": wanted["gpus"] if gpus else 0, "max_retries": 0, "name": stage, **memory}
 
@@ -108,29 +112,29 @@ def remaining(order: Order, seconds: dict[str, float], slots: int) -> float:
     return makespan({stage: order.depends[stage] & left for stage in left}, seconds, slots)
 
 
-def capacity(params: str) -> int:
+def capacity(threads: int) -> int:
     """The number of stages that the cluster's CPUs allow at a time; machines may come and go.
 
     Raises:
         SystemExit: if no machine has as many CPUs as a stage uses, since Ray would wait for one forever.
     """
     cpus = [each["Resources"].get("CPU", 0) for each in ray.nodes() if each["Alive"]]
-    if slots := sum(int(count // threads(params)) for count in cpus):
+    if slots := sum(int(count // threads) for count in cpus):
         return slots
-    raise SystemExit(f"cluster: no machine has the {threads(params)} CPUs that a stage uses (threads in params.yaml)")
+    raise SystemExit(f"cluster: no machine has the {threads} CPUs that a stage uses (threads in params.yaml)")
 
 
-def schedule(order: Order, source: Source, jobs: int | None, seconds: dict[str, float], report: Report):
+def schedule(order: Order, source: Source, jobs: int | None, threads: int, seconds: dict[str, float], report: Report):
     """Runs every stage of the order, up to `jobs` at a time; None: as many as the CPUs allow."""
     gpus, running, attempts = ray.cluster_resources().get("GPU", 0), {}, Counter()
-    task_of, told, slots = ray.remote(run), time.monotonic(), jobs or capacity(source.params)
+    task_of, told, slots = ray.remote(run), time.monotonic(), jobs or capacity(threads)
     report.line(f"{order.left} stages, {slots} at a time; about {remaining(order, seconds, slots) / 60:.0f} min")
     try:
         while order.left:
-            slots = jobs or capacity(source.params)
+            slots = jobs or capacity(threads)
             while len(running) < slots and (stage := order.take()):
                 attempts[stage] += 1
-                running[task_of.options(**reserved(stage, source.params, gpus)).remote(source, stage)] = stage
+                running[task_of.options(**reserved(stage, threads, gpus)).remote(source, stage)] = stage
             finished, _ = ray.wait(list(running), num_returns=1, timeout=30)
             for task in finished:
                 stage = running.pop(task)
@@ -189,6 +193,7 @@ def drive(jobs: int | None, address: str | None, remote: bool, shared: str | Non
     """
     with only_driver():
         params, root = Path("params.yaml").read_text(encoding="utf-8"), Path.cwd()
+        threads = yaml.safe_load(params)["threads"]
         cache = None if remote else command(root, "dvc", "cache", "dir").strip()
         source = Source(
             repository=str(root),
@@ -202,10 +207,10 @@ def drive(jobs: int | None, address: str | None, remote: bool, shared: str | Non
         )
         stages, depends = needed()
         seconds = expected(stages)
-        connect(address, (jobs or 2) * threads(params))
+        connect(address, (jobs or 2) * threads)
         order, report = Order(depends, seconds), Report(len(stages), time.monotonic())
         try:
-            schedule(order, source, jobs, seconds, report)
+            schedule(order, source, jobs, threads, seconds, report)
         except KeyboardInterrupt:
             report.line("interrupted; the same command goes on")
             return 130

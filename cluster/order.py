@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
 
 
 class Order:
@@ -22,37 +23,27 @@ class Order:
 
     def __init__(self, depends: dict[str, Iterable[str]], seconds: dict[str, float]):
         self.depends = {stage: set(others) for stage, others in depends.items()}
+        try:
+            order = list(TopologicalSorter(self.depends).static_order())
+        except CycleError as error:
+            raise ValueError(f"stages depend on each other in a circle: {sorted(set(error.args[1]))}") from None
         self.dependents = {stage: set() for stage in self.depends}
         for stage, others in self.depends.items():
             for other in others:
                 self.dependents[other].add(stage)
         self.ahead: dict[str, float] = {}
-        for stage in reversed(self.sorted()):
+        for stage in reversed(order):
             later = max((self.ahead[each] for each in self.dependents[stage]), default=0.0)
             self.ahead[stage] = seconds[stage] + later
-        self.waiting = {stage: len(others) for stage, others in self.depends.items()}
-        self.ready: list[tuple[float, str]] = []
         self.done, self.failed, self.blocked, self.running = set(), set(), set(), set()
-        for stage, count in self.waiting.items():
-            if count == 0:
-                self.push(stage)
+        self.ready: list[tuple[float, str]] = []
+        self.sorter = TopologicalSorter(self.depends)
+        self.sorter.prepare()
+        self.push(*self.sorter.get_ready())
 
-    def sorted(self) -> list[str]:
-        """Every stage after those that it depends on."""
-        left, order = {stage: len(others) for stage, others in self.depends.items()}, []
-        free = [stage for stage, count in left.items() if count == 0]
-        while free:
-            order.append(stage := free.pop())
-            for each in self.dependents[stage]:
-                left[each] -= 1
-                if left[each] == 0:
-                    free.append(each)
-        if len(order) < len(left):
-            raise ValueError(f"stages depend on each other in a circle: {sorted(left.keys() - set(order))}")
-        return order
-
-    def push(self, stage: str):
-        heapq.heappush(self.ready, (-self.ahead[stage], stage))
+    def push(self, *stages: str):
+        for stage in stages:
+            heapq.heappush(self.ready, (-self.ahead[stage], stage))
 
     def take(self) -> str | None:
         """The next stage to run, or None if none is ready."""
@@ -71,10 +62,8 @@ class Order:
         """Marks a taken stage as done."""
         self.running.remove(stage)
         self.done.add(stage)
-        for each in self.dependents[stage]:
-            self.waiting[each] -= 1
-            if self.waiting[each] == 0:
-                self.push(each)
+        self.sorter.done(stage)
+        self.push(*self.sorter.get_ready())
 
     def fail(self, stage: str) -> set[str]:
         """Marks a taken stage as failed; returns the stages that cannot run now because of it."""

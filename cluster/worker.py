@@ -13,9 +13,8 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-
-import yaml
 
 GUARD = Path(__file__).with_name("guard.py")
 
@@ -107,18 +106,19 @@ def prepare(folder: Path, source: Source):
         target.mkdir(parents=True, exist_ok=True)
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(target)
-    config = {"core": {"site_cache_dir": str(folder / ".dvc/tmp/site-cache")}}
+    config = f"[core]\n    site_cache_dir = {folder / '.dvc/tmp/site-cache'}\n"
     if source.cache:
-        config["cache"] = {"dir": source.cache, "type": "reflink,hardlink,copy"}
-    lines = (
-        f"[{section}]\n" + "".join(f"    {k} = {v}\n" for k, v in keys.items()) for section, keys in config.items()
-    )
-    (folder / ".dvc/config.local").write_text("".join(lines))
+        config += f"[cache]\n    dir = {source.cache}\n    type = reflink,hardlink,copy\n"
+    (folder / ".dvc/config.local").write_text(config)
     (folder / "params.yaml").write_text(source.params)
 
 
+@cache
 def end_with_parent():
-    """Ends this process soon after the one that started it: Ray's own end waits for the running task."""
+    """Ends this process soon after the one that started it, since Ray's own end waits for the running task.
+
+    Ray runs many stages in one process, which needs only one thread to watch.
+    """
     parent = os.getppid()
 
     def watch():
@@ -158,8 +158,3 @@ def guarded(folder: Path, words: list[str], lock: int, before: str = "") -> subp
     )
     output = guard.stdout.read()
     return subprocess.CompletedProcess(words, guard.wait(), before + output)
-
-
-def threads(params: str) -> int:
-    """The CPU threads that each stage uses."""
-    return yaml.safe_load(params)["threads"]

@@ -5,14 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
-import networkx as nx
 import pytest
 import yaml
-from dvc.repo import Repo
 
+from cluster.graph import needed
 from tests.conftest import ROOT
 
 DATASET = "hopper-medium-replay"
@@ -73,10 +73,8 @@ def executed(done: subprocess.CompletedProcess) -> set[str]:
 
 def selected(folder: Path) -> list:
     """The stages that the grid needs, in the order of the DAG: the top level's and what they depend on."""
-    graph = Repo(str(folder)).index.graph  # an edge leads from a stage to one that it depends on
-    top = [stage for stage in graph if stage.path_in_repo == "dvc.yaml"]
-    needed = set(top).union(*(nx.descendants(graph, stage) for stage in top))
-    return list(reversed(list(nx.topological_sort(graph.subgraph(needed)))))
+    stages, depends = needed(str(folder))
+    return [stages[name] for name in TopologicalSorter(depends).static_order()]
 
 
 def names(folder: Path) -> set[str]:

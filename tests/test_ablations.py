@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from ablations.experiments import name_of
-from ablations.finished import Experiment, Folder, git
+from ablations.finished import Experiment, Folder
 from ablations.table import frame
 from stages.common.files import write_json, write_text
 from stages.common.timing import seconds, timed, timing
 from stages.report.figures.ablations import draw
+from stages.report.revisions import git
 from stages.report.tables.ablations import Ablation, table
 from stages.report.tables.table import markdown
 
