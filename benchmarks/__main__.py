@@ -1,23 +1,23 @@
-"""Measures training and sampling speed: `python -m benchmarks [policies] [world-model]`.
+"""Measures training and sampling speed: `python -m benchmarks [policies] [world-model] [sharing]`.
 
 Prints the tables of docs/performance.md.
 """
 
 import argparse
 
-from benchmarks import plain, policies, world_model
+from benchmarks import plain, policies, sharing, world_model
 from benchmarks.timing import machine
 from stages.check.schema import Params
 from stages.common.params import read, validate
 from stages.common.torch_setup import setup
 
-PARTS = {"policies": policies.table, "world-model": world_model.table}
+PARTS = {"policies": policies.table, "world-model": world_model.table, "sharing": sharing.table}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", default=list(PARTS), metavar="part", help=f"{' or '.join(PARTS)}; default: both"
+        "parts", nargs="*", default=list(PARTS), metavar="part", help=f"{', '.join(PARTS)}; default: all"
     )
     parser.add_argument("--algorithms", nargs="+", default=list(plain.LEARNERS), choices=list(plain.LEARNERS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 5, 10])

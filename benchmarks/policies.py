@@ -56,6 +56,13 @@ def our_loop(real: Transitions, algorithm: str, settings, seeds: int, device):
     return run
 
 
+def sized(params, algorithm: str, compile) -> SimpleNamespace:
+    """An algorithm's settings, at the sizes of the benchmark."""
+    settings = SimpleNamespace(**resolve(params.policy, getattr(params, algorithm), "benchmark"))
+    vars(settings).update(SIZE, compile=compile)
+    return settings
+
+
 def table(params, device, given):
     """Prints a table with a row for each algorithm and number of seeds.
 
@@ -66,8 +73,7 @@ def table(params, device, given):
     compiled = {"auto": "auto", "true": True, "false": False}[given.compile]
     print("| algorithm | loop | seeds | updates/s | seed-updates/s | times the plain loop |\n|:--|:--|--:|--:|--:|--:|")
     for algorithm in given.algorithms:
-        settings = SimpleNamespace(**resolve(params.policy, getattr(params, algorithm), "benchmark"))
-        vars(settings).update(SIZE, compile=compiled)
+        settings = sized(params, algorithm, compiled)
         loops = {"plain": plain_loop(real, algorithm, settings, device)}
         loops |= {seeds: our_loop(real, algorithm, settings, seeds, device) for seeds in given.seeds}
         for run in loops.values():

@@ -1,23 +1,18 @@
 """The pipeline on Ray: the order of stages, and a small project that loses workers and drivers."""
 
 import os
-import secrets
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
-from ray.util import get_node_ip_address
 
 from cluster.order import Order, critical_path, makespan
 from stages.common.files import write_text
 from tests.conftest import ROOT
-from tests.pipelines import commit, environment, executed, run
+from tests.pipelines import commit, executed, run
+from tests.ray_nodes import alive, ancestor, cluster, command_line, ended, ray_cluster, wait_for
 
 DIAMOND = {"data": [], "train": ["data"], "card": ["data"], "report": ["train", "card"]}
 SECONDS = {"data": 1.0, "train": 10.0, "card": 2.0, "report": 1.0}
@@ -129,106 +124,17 @@ def project(tmp_path) -> Path:
     return folder
 
 
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-
-
-def free_port() -> int:
-    with socket.create_server(("", 0)) as server:
-        return server.getsockname()[1]
-
-
-def listens(address: str) -> bool:
-    host, port = address.split(":")
-    with socket.socket() as client:
-        return client.connect_ex((host, int(port))) == 0
-
-
-def node(folder: Path, address: str, head: bool = False) -> subprocess.Popen:
-    """Starts a Ray node with one CPU, of a cluster at that address of this machine."""
-    where = (
-        ["--head", "--port", address.rpartition(":")[2], "--include-dashboard", "false"]
-        if head
-        else ["--address", address]
-    )
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where]
-    command += ["--num-cpus", "1", "--disable-usage-stats", "--block"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, env=environment(folder, **TOKEN), start_new_session=True, **quiet)
-
-
-def stop(process: subprocess.Popen):
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """The address of a Ray cluster with two nodes of one CPU."""
-    folder, address = tmp_path_factory.mktemp("ray"), f"{get_node_ip_address()}:{free_port()}"
-    nodes = [node(folder, address, head=True)]
-    wait_for(lambda: listens(address))
-    nodes.append(node(folder, address))
-    count = f"import ray; ray.init({address!r}); print(len(ray.nodes()))"
-    counting = [sys.executable, "-c", count]
-    wait_for(lambda: subprocess.run(counting, env={**os.environ, **TOKEN}, capture_output=True).stdout == b"2\n")
-    yield address
-    for each in nodes:
-        stop(each)
-
-
-def cluster(project: Path, *arguments: str) -> subprocess.Popen:
-    """Starts the driver, whose errors go to its output."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "cluster", *arguments],
-        cwd=project,
-        env=environment(project, PYTHONPATH=str(ROOT), **TOKEN),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def ended(driver: subprocess.Popen, status: int = 0) -> str:
-    output = driver.communicate(timeout=120)[0]
-    assert driver.returncode == status, output
-    return output
+    with ray_cluster(tmp_path_factory.mktemp("ray"), 2) as address:
+        yield address
 
 
 def mark(project: Path, name: str) -> list[int]:
     """The process numbers of a stage's runs so far."""
     path = project.parent / "marks" / name
     return [int(line) for line in path.read_text().split()] if path.exists() else []
-
-
-def wait_for(condition, seconds: float = 60.0):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return value
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def command_line(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-
-
-def ancestor(pid: int, words: str) -> int:
-    """The nearest process that a stage's process descends from whose command holds those words."""
-    while words not in command_line(pid):
-        pid = parent(pid)
-    return pid
 
 
 @pytest.mark.parametrize("where", ["jobs", "address", "remote"])

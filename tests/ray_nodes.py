@@ -1,0 +1,117 @@
+"""A Ray cluster of several nodes on this machine, drivers that use it, and the processes that they start."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from ray.util import get_node_ip_address
+
+from tests.conftest import ROOT
+from tests.pipelines import environment
+
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def free_port() -> int:
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
+def listens(address: str) -> bool:
+    host, port = address.split(":")
+    with socket.socket() as client:
+        return client.connect_ex((host, int(port))) == 0
+
+
+def node(folder: Path, address: str, head: bool = False) -> subprocess.Popen:
+    """Starts a Ray node with one CPU, of a cluster at that address of this machine."""
+    where = (
+        ["--head", "--port", address.rpartition(":")[2], "--include-dashboard", "false"]
+        if head
+        else ["--address", address]
+    )
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where]
+    command += ["--num-cpus", "1", "--disable-usage-stats", "--block"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, env=environment(folder, **TOKEN), start_new_session=True, **quiet)
+
+
+def stop(process: subprocess.Popen):
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def ray_cluster(folder: Path, count: int):
+    """The address of a Ray cluster of that many nodes with one CPU each."""
+    address = f"{get_node_ip_address()}:{free_port()}"
+    nodes = [node(folder, address, head=True)]
+    try:
+        wait_for(lambda: listens(address) and alive_nodes(address))  # a node that finds no head ends
+        nodes += [node(folder, address) for _ in range(count - 1)]
+        wait_for(lambda: alive_nodes(address) == count)
+        yield address
+    finally:
+        for each in nodes:
+            stop(each)
+
+
+def alive_nodes(address: str) -> int:
+    code = f"import ray; ray.init({address!r}); print(sum(each['Alive'] for each in ray.nodes()))"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **TOKEN}, capture_output=True, text=True)
+    return int(done.stdout or 0)
+
+
+def cluster(project: Path, *arguments: str) -> subprocess.Popen:
+    """Starts the driver, whose errors go to its output."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cluster", *arguments],
+        cwd=project,
+        env=environment(project, PYTHONPATH=str(ROOT), **TOKEN),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(driver: subprocess.Popen, status: int = 0) -> str:
+    output = driver.communicate(timeout=600)[0]
+    assert driver.returncode == status, output
+    return output
+
+
+def wait_for(condition, seconds: float = 60.0):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return value
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def ancestor(pid: int, words: str) -> int:
+    """The nearest process that a stage's process descends from whose command holds those words."""
+    while words not in command_line(pid):
+        pid = parent(pid)
+    return pid

@@ -1,0 +1,104 @@
+"""The pipeline on three Ray nodes leaves the bytes that `dvc repro` leaves, whatever is killed meanwhile."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import overlaid
+from tests.pipelines import commit, copy_project, digest, executed, run
+from tests.ray_nodes import alive, ancestor, cluster, command_line, ended, ray_cluster, wait_for
+
+PARAMS = {"methods": ["real", "dawm"], "algorithms": ["td3bc"], "policy": {"steps": 3000, "snapshot_every": 50}}
+SECONDS = re.compile(r"reports/(index\.html|\w+/costs\.\w+)$")  # these name the seconds that stages took
+
+
+@pytest.fixture
+def three(tmp_path):
+    with ray_cluster(tmp_path, 3) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory, tiny_params) -> Path:
+    """A copy of the work tree with tiny parameters, every stage run by DVC."""
+    folder = project(tmp_path_factory.mktemp("plain") / "project", tiny_params)
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def project(folder: Path, tiny_params: dict) -> Path:
+    copy_project(folder, overlaid(tiny_params, PARAMS))
+    commit(folder, "tiny")
+    return folder
+
+
+def locked(folder: Path) -> dict[str, dict]:
+    """What dvc.lock records of each stage, without the files that name seconds."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    for stage in stages.values():
+        for key in ("deps", "outs"):
+            stage[key] = [each for each in stage.get(key, []) if each["path"] not in SECONDS_INSIDE]
+    return stages
+
+
+SECONDS_INSIDE = ("reports/tables", "reports/figures", "reports/index.html")
+
+
+def assert_equal(one: Path, other: Path):
+    assert locked(one) == locked(other)
+    assert digest(one).keys() == digest(other).keys()
+    unequal = [name for name, content in digest(one).items() if digest(other)[name] != content]
+    assert not [name for name in unequal if not SECONDS.match(name)]
+    models = [path.relative_to(one) for path in (one / "models").rglob("*") if path.is_file()]
+    assert models
+    assert all((one / path).read_bytes() == (other / path).read_bytes() for path in models)
+    assert not executed(run(one, "dvc", "repro"))
+
+
+def trains(root: Path, stage: str) -> int | None:
+    """The process of that stage's module in a clone below `root`, once it has saved a checkpoint."""
+    if not any((root / ".checkpoints").rglob("state.pt")):
+        return None
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"-m {stage} " in command_line(int(entry.name)) and root in (entry / "cwd").resolve().parents:
+                return int(entry.name)
+        except OSError:  # it has ended
+            pass
+    return None
+
+
+def test_a_node_and_the_driver_are_killed_while_a_policy_trains(plain, three, tmp_path, tiny_params):
+    folder = project(tmp_path / "project", tiny_params)
+    driver = cluster(folder, "--address", three)
+    training = wait_for(lambda: trains(folder, "stages.policy"), 120)
+    node = ancestor(training, " start --")
+    if "--head" in command_line(node):  # Ray ends with its head; a stage on it is killed with its worker
+        node = ancestor(training, "ray::")
+        os.kill(node, signal.SIGKILL)
+    else:
+        os.killpg(node, signal.SIGKILL)
+    wait_for(lambda: not alive(training))
+    wait_for(lambda: "it runs again" in (folder / ".cluster/log").read_text())
+    again = wait_for(lambda: trains(folder, "stages.policy"), 120)
+    driver.kill()
+    driver.communicate()
+    wait_for(lambda: not alive(again))
+    ended(cluster(folder, "--address", three))
+    logs = "".join(path.read_text() for path in (folder / ".cluster/logs").glob("*policy*"))
+    assert re.search(r"resumes after update [\d,]+ from its checkpoint", logs)
+    assert_equal(folder, plain)
+
+
+def test_machines_without_a_common_file_system_exchange_results_by_a_remote(plain, three, tmp_path, tiny_params):
+    folder = project(tmp_path / "project", tiny_params)
+    run(folder, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    commit(folder, "a remote")
+    ended(cluster(folder, "--address", three, "--remote"))
+    caches = {path.parent for path in (folder / ".cluster").glob("clone-*/.dvc/cache/files")}
+    assert len(caches) == 3
+    assert_equal(folder, plain)
