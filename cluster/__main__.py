@@ -10,7 +10,7 @@ import sys
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--jobs", type=int, help="stages at a time; default: 2 on this machine, on a cluster as many as its CPUs allow"
+        "--jobs", type=int, help="stages at a time; default: as many as the CPUs allow"
     )
     parser.add_argument(
         "--address", help="of a running Ray cluster, or auto; without it Ray starts on this machine alone"
@@ -18,12 +18,13 @@ def main():
     parser.add_argument("--remote", action="store_true", help="machines share no cache: use DVC's default remote")
     parser.add_argument("--shared", help="folder that all machines see, for checkpoints and timings")
     parser.add_argument("--scratch", help="folder for the clones on each machine; default: .cluster")
+    parser.add_argument("--queue", action="store_true", help="run the experiments that dvc exp run --queue collected")
     given = parser.parse_args()
     try:
         from cluster.driver import drive
     except ModuleNotFoundError as error:
         sys.exit(f"cluster: {error.name} is not installed; run: pip install -r requirements-cluster.txt")
-    sys.exit(drive(given.jobs, given.address, given.remote, given.shared, given.scratch))
+    sys.exit(drive(given.jobs, given.address, given.remote, given.shared, given.scratch, given.queue))
 
 
 if __name__ == "__main__":

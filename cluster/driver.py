@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -17,10 +17,12 @@ import yaml
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import ray
+from dvc.repo import Repo
 
-from cluster.graph import expected, kind, needed
+from cluster.graph import kind
+from cluster.grid import Grid, Ledger
 from cluster.order import Order, makespan
-from cluster.worker import Outcome, Source, command, environment, run
+from cluster.worker import Outcome, Source, command, environment, prepare, run
 
 FOLDER = Path(".cluster")
 ATTEMPTS = 3  # of a stage whose worker or machine was lost
@@ -77,6 +79,13 @@ class Report:
 
     total: int
     start: float
+    known: int = 0  # stages that an earlier start or another experiment made
+    left: int | None = None
+
+    def begin(self, order: Order, slots: int):
+        self.left = order.left
+        known = f", {self.known} known from an earlier start" if self.known else ""
+        self.line(f"{order.left} stages{known}, {slots} at a time; about {remaining(order, slots) / 60:.0f} min")
 
     def line(self, text: str):
         clock = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - self.start))
@@ -106,10 +115,10 @@ def ended(order: Order, stage: str, outcome: Outcome, report: Report):
         report.line(f"{stage} FAILED after {seconds}, {len(lost)} stages depend on it; its output: {log_of(stage)}")
 
 
-def remaining(order: Order, seconds: dict[str, float], slots: int) -> float:
+def remaining(order: Order, slots: int) -> float:
     """Seconds that what is left will take, by simulation; running stages count whole."""
     left = order.depends.keys() - order.done - order.failed - order.blocked
-    return makespan({stage: order.depends[stage] & left for stage in left}, seconds, slots)
+    return makespan({stage: order.depends[stage] & left for stage in left}, order.seconds, slots)
 
 
 def capacity(threads: int) -> int:
@@ -124,31 +133,68 @@ def capacity(threads: int) -> int:
     raise SystemExit(f"cluster: no machine has the {threads} CPUs that a stage uses (threads in params.yaml)")
 
 
-def schedule(order: Order, source: Source, jobs: int | None, threads: int, seconds: dict[str, float], report: Report):
-    """Runs every stage of the order, up to `jobs` at a time; None: as many as the CPUs allow."""
+def schedule(
+    order: Order, where: dict[str, tuple[Grid, str]], ledger: Ledger, jobs: int | None, threads: int, report: Report
+):
+    """Runs every stage of the order, up to `jobs` at a time; None: as many as the CPUs allow.
+
+    Arguments:
+        where: the stage that each name in the order stands for.
+    """
     gpus, running, attempts = ray.cluster_resources().get("GPU", 0), {}, Counter()
+    same: dict[str, list[str]] = {}  # key of a running stage → equal stages of other experiments, which wait for it
     task_of, told, slots = ray.remote(run), time.monotonic(), jobs or capacity(threads)
-    report.line(f"{order.left} stages, {slots} at a time; about {remaining(order, seconds, slots) / 60:.0f} min")
+
+    def send(name: str):
+        grid, stage = where[name]
+        key = grid.key(stage)
+        if known := ledger.known.get(key):
+            grid.learn(stage, known)
+            if grid.cached(stage):
+                order.finish(name)
+                report.known += 1
+                return
+        if key in same:
+            same[key].append(name)
+            return
+        if key:
+            same[key] = []
+        attempts[name] += 1
+        task = task_of.options(**reserved(name, threads, gpus)).remote(grid.source, stage)
+        running[task] = name, key
+
+    def receive(task):
+        name, key = running.pop(task)
+        for other in same.pop(key, []):
+            order.again(other)
+        grid, stage = where[name]
+        try:
+            outcome = ray.get(task)
+        except ray.exceptions.RayError as error:  # the worker or its machine was lost
+            reason = type(error).__name__
+            if attempts[name] < ATTEMPTS:
+                order.again(name)
+                report.line(f"{name}: {reason}; it runs again")
+                return
+            outcome = Outcome(1, 0.0, "unknown", f"lost {ATTEMPTS} times: {error}\n")
+        if outcome.status == 0:
+            grid.learn(stage, outcome.outputs)
+            if key:
+                ledger.add(key, outcome.outputs)
+        ended(order, name, outcome, report)
+
     try:
         while order.left:
             slots = jobs or capacity(threads)
-            while len(running) < slots and (stage := order.take()):
-                attempts[stage] += 1
-                running[task_of.options(**reserved(stage, threads, gpus)).remote(source, stage)] = stage
-            finished, _ = ray.wait(list(running), num_returns=1, timeout=30)
+            while len(running) < slots and (name := order.take()):
+                send(name)
+            if report.left is None and running:
+                report.begin(order, slots)
+            finished, _ = ray.wait(list(running), num_returns=1, timeout=30) if running else ([], [])
             for task in finished:
-                stage = running.pop(task)
-                try:
-                    ended(order, stage, ray.get(task), report)
-                except ray.exceptions.RayError as error:  # the worker or its machine was lost
-                    reason = type(error).__name__
-                    if attempts[stage] < ATTEMPTS:
-                        order.again(stage)
-                        report.line(f"{stage}: {reason}; it runs again")
-                    else:
-                        ended(order, stage, Outcome(1, 0.0, "unknown", f"lost {ATTEMPTS} times: {error}\n"), report)
+                receive(task)
             if time.monotonic() - told > 60:
-                told, minutes = time.monotonic(), remaining(order, seconds, slots) / 60
+                told, minutes = time.monotonic(), remaining(order, slots) / 60
                 report.line(f"running: {', '.join(sorted(order.running))}; about {minutes:.0f} min left")
     except KeyboardInterrupt:
         for task in running:
@@ -166,6 +212,33 @@ def restore(order: Order, remote: bool) -> int:
     return subprocess.run(words, env=environment()).returncode
 
 
+def collect(order: Order) -> int:
+    """Lets DVC make the queued experiments from what is in the cache, if no stage failed; returns its status."""
+    if order.failed:
+        print("cluster: the queue is left as it is; the same command goes on", file=sys.stderr)
+        return 1
+    return subprocess.run(["dvc", "exp", "run", "--run-all"], env=environment()).returncode
+
+
+def queued(source: Source) -> list[Grid]:
+    """The grids of the experiments that `dvc exp run --queue` collected.
+
+    Raises:
+        SystemExit: if there is none.
+    """
+    grids = []
+    for entry in Repo().experiments.celery_queue.iter_queued():
+        name = entry.name or entry.stash_rev[:7]
+        ref, folder = f"refs/cluster/{name}", FOLDER / "queue" / name
+        command(Path(), "git", "update-ref", ref, entry.stash_rev)
+        params = command(Path(), "git", "show", f"{entry.stash_rev}:params.yaml")
+        own = replace(source, commit=entry.stash_rev, ref=ref, params=params)
+        folder.parent.mkdir(exist_ok=True)
+        prepare(folder, own)
+        grids.append(Grid(own, folder, name))
+    return grids or sys.exit("cluster: no experiment is queued; queue some with: dvc exp run --queue -S key=value")
+
+
 def connect(address: str | None, cpus: int):
     """Connects to a running Ray cluster, or starts one with that many CPUs, reachable from this machine alone."""
     options = {
@@ -181,15 +254,18 @@ def connect(address: str | None, cpus: int):
         signal.signal(number, signal.default_int_handler)
 
 
-def drive(jobs: int | None, address: str | None, remote: bool, shared: str | None, scratch: str | None) -> int:
-    """Runs the grid of params.yaml; returns the exit status.
+def drive(
+    jobs: int | None, address: str | None, remote: bool, shared: str | None, scratch: str | None, queue: bool
+) -> int:
+    """Runs the grid of params.yaml, or those of the queued experiments; returns the exit status.
 
     Arguments:
-        jobs: stages at a time; None: as many as the cluster's CPUs allow.
+        jobs: at most so many stages at a time; None: as many as the CPUs allow.
         address: of a running Ray cluster; None: one is started here, on the loopback interface.
         remote: whether machines share no cache and exchange results through DVC's default remote.
         shared: folder that all machines see, for checkpoints and timings; this clone by default if there is no remote.
         scratch: folder for the clones on each machine; .cluster by default.
+        queue: whether the queued experiments are run, in place of the workspace.
     """
     with only_driver():
         params, root = Path("params.yaml").read_text(encoding="utf-8"), Path.cwd()
@@ -205,18 +281,21 @@ def drive(jobs: int | None, address: str | None, remote: bool, shared: str | Non
             shared=shared or (None if remote else str(root)),
             scratch=scratch or str(root / FOLDER),
         )
-        stages, depends = needed()
-        seconds = expected(stages)
-        connect(address, (jobs or 2) * threads)
-        order, report = Order(depends, seconds), Report(len(stages), time.monotonic())
+        grids = queued(source) if queue else [Grid(source, root)]
+        where = {grid.label(stage): (grid, stage) for grid in grids for stage in grid.stages}
+        depends = {name: {grid.label(each) for each in grid.depends[stage]} for name, (grid, stage) in where.items()}
+        seconds = {name: grid.seconds[stage] for name, (grid, stage) in where.items()}
+        connect(address, max(os.cpu_count(), threads))
+        order, report = Order(depends, seconds), Report(len(where), time.monotonic())
         try:
-            schedule(order, source, jobs, threads, seconds, report)
+            schedule(order, where, Ledger(FOLDER / "ledger"), jobs, threads, report)
         except KeyboardInterrupt:
             report.line("interrupted; the same command goes on")
             return 130
         finally:
             ray.shutdown()
-        status = restore(order, remote)
-        for stage in sorted(order.failed):
-            print(f"failed: {stage}; its output: {log_of(stage)}; to repeat it: dvc repro {stage}", file=sys.stderr)
+        status = collect(order) if queue else restore(order, remote)
+        for name in sorted(order.failed):
+            repeat = "" if queue else f"; to repeat it: dvc repro {name}"
+            print(f"failed: {name}; its output: {log_of(name)}{repeat}", file=sys.stderr)
         return status or bool(order.failed)

@@ -31,7 +31,7 @@ class Order:
         for stage, others in self.depends.items():
             for other in others:
                 self.dependents[other].add(stage)
-        self.ahead: dict[str, float] = {}
+        self.seconds, self.ahead = seconds, {}
         for stage in reversed(order):
             later = max((self.ahead[each] for each in self.dependents[stage]), default=0.0)
             self.ahead[stage] = seconds[stage] + later

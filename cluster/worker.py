@@ -12,9 +12,11 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+
+import yaml
 
 GUARD = Path(__file__).with_name("guard.py")
 
@@ -45,12 +47,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage ended: its exit status, seconds, machine, and all that it printed."""
+    """How a stage ended: its exit status, seconds, machine, all that it printed, and the hashes of its outputs."""
 
     status: int
     seconds: float
     host: str
     log: str
+    outputs: dict[str, str] = field(default_factory=dict)
 
 
 def command(folder: Path, *words: str) -> str:
@@ -139,9 +142,17 @@ def run(source: Source, stage: str) -> Outcome:
             done = guarded(folder, words, lock)
             if done.returncode == 0 and source.remote:
                 done = guarded(folder, ["dvc", "push", "-q", "--run-cache", stage], lock, done.stdout)
+            outputs = locked(folder, stage) if done.returncode == 0 else {}
     except (RuntimeError, OSError) as error:
         return Outcome(1, time.monotonic() - start, host, f"{error}\n")
-    return Outcome(done.returncode, time.monotonic() - start, host, done.stdout)
+    return Outcome(done.returncode, time.monotonic() - start, host, done.stdout, outputs)
+
+
+def locked(folder: Path, stage: str) -> dict[str, str]:
+    """The hashes that dvc.lock records of a stage's outputs, by their paths."""
+    file, _, name = stage.partition(":")
+    stages = yaml.safe_load((folder / file).with_name("dvc.lock").read_text(encoding="utf-8"))["stages"]
+    return {each["path"]: each["md5"] for each in stages[name].get("outs", [])}
 
 
 def guarded(folder: Path, words: list[str], lock: int, before: str = "") -> subprocess.CompletedProcess:

@@ -89,8 +89,8 @@ def test_resources_name_stages_that_exist():
 
 PIPELINE = """
 stages:
-  data: {cmd: "seq 1000 > data.txt", deps: [params.yaml], outs: [data.txt]}
-  train: {cmd: "sh work.sh train", deps: [data.txt, work.sh], outs: [train.txt]}
+  data: {cmd: "seq 1000 | tee data.txt > /dev/null; sh work.sh mark", deps: [work.sh], params: [rows], outs: [data.txt]}
+  train: {cmd: "sh work.sh train", deps: [data.txt, work.sh], params: [train], outs: [train.txt]}
   other: {cmd: "sh work.sh other", deps: [data.txt, work.sh], outs: [other.txt]}
   report:
     cmd: "cat train.txt other.txt > report.txt"
@@ -100,7 +100,8 @@ stages:
 WORK = """
 echo $$ >> "MARKS/$1"
 sleep "$(cat "MARKS/$1.seconds" 2>/dev/null || echo 0.1)"
-test ! -e "MARKS/$1.fails" && wc -l < data.txt > "$1.txt"
+test "$1" = mark && exit
+test ! -e "MARKS/$1.fails" && (sed -n "s/^$1: //p" params.yaml; wc -l < data.txt) > "$1.txt"
 """
 
 
@@ -111,7 +112,7 @@ def project(tmp_path) -> Path:
     for path, content in {
         "project/dvc.yaml": PIPELINE,
         "project/work.sh": WORK.replace("MARKS", str(tmp_path / "marks")),
-        "project/params.yaml": "threads: 1\n",
+        "project/params.yaml": "threads: 1\nrows: 1000\ntrain: 6\n",
         "project/.gitignore": "/.cluster/\n/.checkpoints/\n/.timings/\n/data.txt\n/train.txt\n/other.txt\n",
         "marks/.keep": "",
     }.items():
@@ -203,6 +204,46 @@ def test_a_stopped_driver_leaves_no_process_and_a_second_start_goes_on(project, 
     assert (len(mark(project, "train")), len(mark(project, "other"))) == (2, 1)
 
 
+def test_a_second_start_sends_only_what_changed(project, address):
+    ended(cluster(project, "--address", address))
+    assert "1 stages, 3 known from an earlier start" in again(project, address, "cat train.txt", "cat  train.txt")
+    assert (len(mark(project, "train")), len(mark(project, "other"))) == (1, 1)
+    shutil.rmtree(project / ".dvc/cache")  # what is known is of no use without the cache
+    (project / "train.txt").unlink()
+    ended(cluster(project, "--address", address))
+    assert len(mark(project, "train")) == 2
+
+
+def again(project: Path, address: str, old: str, new: str) -> str:
+    """The driver's output after a change of dvc.yaml."""
+    path = project / "dvc.yaml"
+    path.write_text(path.read_text().replace(old, new))
+    return ended(cluster(project, "--address", address))
+
+
+def test_queued_experiments_run_together_and_equal_stages_once(project, address):
+    for value in ("7", "8"):
+        run(project, "dvc", "exp", "run", "--queue", "-n", f"size-{value}", "-S", f"train={value}")
+    output = ended(cluster(project, "--address", address, "--queue"))
+    assert "size-7 dvc.yaml:train: " in output
+    assert "size-8 dvc.yaml:train: " in output
+    assert len(mark(project, "mark")) == 1
+    assert (len(mark(project, "train")), len(mark(project, "other"))) == (2, 1)
+    names = run(project, "dvc", "exp", "list", "--name-only").stdout.split()
+    assert sorted(names) == ["size-7", "size-8"]
+    assert not run(project, "dvc", "queue", "status").stdout.count("Queued")
+    shown = {value: run(project, "git", "show", f"refs/exps/{ref}:report.txt").stdout for value, ref in refs(project)}
+    assert shown == {"size-7": "7\n1000\n1000\n", "size-8": "8\n1000\n1000\n"}
+    assert not run(project, "git", "status", "--porcelain").stdout
+    assert "no experiment is queued" in ended(cluster(project, "--address", address, "--queue"), status=1)
+
+
+def refs(project: Path) -> list[tuple[str, str]]:
+    """The name of each finished experiment, and its reference below refs/exps."""
+    listed = run(project, "git", "for-each-ref", "--format=%(refname:lstrip=2)", "refs/exps").stdout.split()
+    return [(ref.rpartition("/")[2], ref) for ref in listed if "/size-" in ref]
+
+
 def test_code_that_git_does_not_know_is_refused(project, address):
     (project / "stages").mkdir()
     (project / "stages/new.py").touch()
@@ -213,7 +254,7 @@ def test_uncommitted_changes_of_known_files_run_too(project, address):
     work = project / "work.sh"
     work.write_text(work.read_text().replace("wc -l", "wc -c"))
     ended(cluster(project, "--address", address))
-    assert (project / "train.txt").read_text().strip() == "3893"
+    assert (project / "train.txt").read_text().split() == ["6", "3893"]
     assert run(project, "git", "diff", "--name-only").stdout.split() == ["work.sh"]
 
 

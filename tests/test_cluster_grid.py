@@ -12,7 +12,7 @@ from tests.conftest import overlaid
 from tests.pipelines import commit, copy_project, digest, executed, run
 from tests.ray_nodes import alive, ancestor, cluster, command_line, ended, ray_cluster, wait_for
 
-PARAMS = {"methods": ["real", "dawm"], "algorithms": ["td3bc"], "policy": {"steps": 3000, "snapshot_every": 50}}
+PARAMS = {"methods": ["real", "dawm"], "algorithms": ["td3bc"], "policy": {"steps": 2000, "snapshot_every": 50}}
 SECONDS = re.compile(r"reports/(index\.html|\w+/costs\.\w+)$")  # these name the seconds that stages took
 
 

@@ -12,6 +12,7 @@ from stages.baselines.dwm.settings import Settings as Dwm
 from stages.baselines.synther.settings import Denoiser
 from stages.baselines.synther.settings import Settings as Synther
 from stages.check.schema import Params
+from stages.common.descent import descend
 from stages.common.files import atomic, write_json
 from stages.common.params import BadParameters, load, read, validate
 from stages.common.progress import progress
@@ -137,3 +138,25 @@ def test_bad_parameters_are_reported_by_key_and_value(tmp_path, old, new, line):
         validate(Params, read(tmp_path / "params.yaml"), tmp_path / "params.yaml")
     assert line in str(refused.value)
     assert all(row.startswith(f"{tmp_path}/params.yaml: ") for row in str(refused.value).splitlines())
+
+
+def test_a_step_does_not_depend_on_how_a_gradient_lies_in_memory():
+    """A compiled loss may return gradients with other strides than the weights."""
+
+    class Transposed(torch.autograd.Function):
+        @staticmethod
+        def forward(context, weight):
+            return weight.clone()
+
+        @staticmethod
+        def backward(context, gradient):
+            return gradient.mT.contiguous().mT
+
+    def stepped(through):
+        weight = torch.linspace(-1, 1, 24).view(2, 3, 4).requires_grad_()
+        optimizer = torch.optim.Adam([weight], lr=0.1, fused=True)
+        for _ in range(2):
+            descend(optimizer, (through(weight) * torch.arange(24.0).view(2, 3, 4).sin()).square().sum())
+        return weight.detach()
+
+    assert torch.equal(stepped(Transposed.apply), stepped(torch.clone))

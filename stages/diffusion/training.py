@@ -7,6 +7,7 @@ import torch
 
 from stages.common.capture import Captured, graph
 from stages.common.checkpoint import Checkpoint
+from stages.common.descent import descend
 from stages.common.progress import progress
 
 MARKS = 10  # evenly spaced updates at which losses are recorded and a checkpoint is saved
@@ -81,10 +82,7 @@ class Training:
 
     def descend(self):
         loss = self.loss()
-        for weight, gradient in zip(self.weights, torch.autograd.grad(loss, self.weights), strict=True):
-            weight.grad = gradient
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        descend(self.optimizer, loss)
         self.recent.lerp_(loss.detach(), FORGET)
 
     def __call__(self):

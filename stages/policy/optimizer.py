@@ -2,6 +2,8 @@
 
 import torch
 
+from stages.common.descent import descend as step
+
 
 def adam(groups, rate: float) -> torch.optim.Adam:
     """torch's fused Adam, capturable on CUDA.
@@ -17,8 +19,4 @@ def adam(groups, rate: float) -> torch.optim.Adam:
 
 def descend(optimizer: torch.optim.Adam, losses: torch.Tensor):
     """One step on the sum of the learners' losses, (learners,); learners share no weights, so gradients do not mix."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    for weight, gradient in zip(weights, torch.autograd.grad(losses.sum(), weights), strict=True):
-        weight.grad = gradient
-    optimizer.step()
-    optimizer.zero_grad()
+    step(optimizer, losses.sum())
