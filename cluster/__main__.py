@@ -9,9 +9,7 @@ import sys
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--jobs", type=int, help="stages at a time; default: as many as the CPUs allow"
-    )
+    parser.add_argument("--jobs", type=int, help="stages at a time; default: as many as the CPUs allow")
     parser.add_argument(
         "--address", help="of a running Ray cluster, or auto; without it Ray starts on this machine alone"
     )

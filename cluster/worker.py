@@ -17,6 +17,9 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc_data.hashfile.hash_info import HashInfo
 
 GUARD = Path(__file__).with_name("guard.py")
 
@@ -140,10 +143,10 @@ def run(source: Source, stage: str) -> Outcome:
         with clone(source) as (folder, lock):
             words = ["dvc", "repro", *(["--pull"] if source.remote else []), stage]
             done = guarded(folder, words, lock)
-            if done.returncode == 0 and source.remote:
-                done = guarded(folder, ["dvc", "push", "-q", "--run-cache", stage], lock, done.stdout)
             outputs = locked(folder, stage) if done.returncode == 0 else {}
-    except (RuntimeError, OSError) as error:
+            if outputs and source.remote:
+                push(folder, stage, outputs)
+    except (RuntimeError, OSError, DvcException) as error:
         return Outcome(1, time.monotonic() - start, host, f"{error}\n")
     return Outcome(done.returncode, time.monotonic() - start, host, done.stdout, outputs)
 
@@ -155,7 +158,17 @@ def locked(folder: Path, stage: str) -> dict[str, str]:
     return {each["path"]: each["md5"] for each in stages[name].get("outs", [])}
 
 
-def guarded(folder: Path, words: list[str], lock: int, before: str = "") -> subprocess.CompletedProcess:
+def push(folder: Path, stage: str, outputs: dict[str, str]):
+    """Sends what a stage made to DVC's default remote: its outputs and its entry of the run-cache.
+
+    `dvc push` leaves out outputs that DVC does not cache, such as results, and other machines would make them again.
+    """
+    with Repo(str(folder)) as repo:
+        repo.cloud.push({HashInfo("md5", each) for each in outputs.values() if not each.endswith(".dir")})
+        repo.push(targets=[stage], run_cache=True)
+
+
+def guarded(folder: Path, words: list[str], lock: int) -> subprocess.CompletedProcess:
     """Runs a command that ends when this process does; the lock is held for as long as it runs."""
     guard = subprocess.Popen(
         [sys.executable, str(GUARD), *words],
@@ -168,4 +181,4 @@ def guarded(folder: Path, words: list[str], lock: int, before: str = "") -> subp
         pass_fds=[lock],
     )
     output = guard.stdout.read()
-    return subprocess.CompletedProcess(words, guard.wait(), before + output)
+    return subprocess.CompletedProcess(words, guard.wait(), output)

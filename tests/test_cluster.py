@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,7 @@ def test_it_leaves_what_dvc_repro_leaves(project, tmp_path, address, where):
         options += ["--remote"]
     output = ended(cluster(project, *options))
     assert "4/4 dvc.yaml:report" in output
+    assert "Running stage" not in output  # the driver itself runs nothing, it restores
     for name in ("dvc.lock", "data.txt", "train.txt", "report.txt", "params.yaml"):
         assert (project / name).read_bytes() == (plain / name).read_bytes()
     assert not executed(run(project, "dvc", "repro"))
@@ -248,6 +250,25 @@ def test_code_that_git_does_not_know_is_refused(project, address):
     (project / "stages").mkdir()
     (project / "stages/new.py").touch()
     assert "git does not know stages/new.py" in ended(cluster(project, "--address", address), status=1)
+
+
+def test_a_missing_remote_is_told_before_any_work(project, address):
+    assert "needs a default remote" in ended(cluster(project, "--address", address, "--remote"), status=1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_a_full_disk_fails_the_stage_and_says_so(project, tmp_path, address):
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(small)]).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        ended(cluster(project, "--address", address, "--scratch", str(small)), status=1)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert "No space left on device" in (project / ".cluster/logs/dvc.yaml-data.log").read_text()
+    ended(cluster(project, "--address", address))
+    assert (project / "report.txt").exists()
 
 
 def test_uncommitted_changes_of_known_files_run_too(project, address):

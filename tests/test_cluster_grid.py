@@ -98,7 +98,8 @@ def test_machines_without_a_common_file_system_exchange_results_by_a_remote(plai
     folder = project(tmp_path / "project", tiny_params)
     run(folder, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     commit(folder, "a remote")
-    ended(cluster(folder, "--address", three, "--remote"))
+    output = ended(cluster(folder, "--address", three, "--remote"))
+    assert "Running stage" not in output  # results that DVC does not cache travel as well
     caches = {path.parent for path in (folder / ".cluster").glob("clone-*/.dvc/cache/files")}
     assert len(caches) == 3
     assert_equal(folder, plain)
