@@ -281,7 +281,7 @@ def drive(
             cache=cache,
             remote=remote,
             shared=shared or (None if remote else str(root)),
-            scratch=scratch or str(root / FOLDER),
+            scratch=os.path.abspath(scratch or FOLDER),
         )
         grids = queued(source) if queue else [Grid(source, root)]
         where = {grid.label(stage): (grid, stage) for grid in grids for stage in grid.stages}

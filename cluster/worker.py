@@ -165,7 +165,7 @@ def push(folder: Path, stage: str, outputs: dict[str, str]):
     """
     with Repo(str(folder)) as repo:
         repo.cloud.push({HashInfo("md5", each) for each in outputs.values() if not each.endswith(".dir")})
-        repo.push(targets=[stage], run_cache=True)
+        repo.push(targets=[str(folder / stage)], run_cache=True)  # else relative to this process's folder
 
 
 def guarded(folder: Path, words: list[str], lock: int) -> subprocess.CompletedProcess:
