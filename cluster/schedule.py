@@ -157,7 +157,7 @@ def schedule(
             finished, _ = ray.wait(list(running), num_returns=1, timeout=30) if running else ([], [])
             for task in finished:
                 receive(task)
-            if time.monotonic() - told > 60:
+            if order.running and time.monotonic() - told > 60:
                 told, minutes = time.monotonic(), remaining(order, slots) / 60
                 report.line(f"running: {', '.join(sorted(order.running))}; about {minutes:.0f} min left")
         if report.left is None:
