@@ -19,7 +19,7 @@ ON_RAY := $(filter-out 1,$(JOBS))
 
 .PHONY: repro test serve paper bench ablation clean
 
-# With JOBS=4, four stages at a time; docs/cluster.md
+# With JOBS=4, up to four stages at a time; docs/cluster.md
 repro: $(VENV)/repro.done $(if $(ON_RAY),$(VENV)/cluster.done) ## the main job: everything that params.yaml asks for, then the result table
 	$(if $(ON_RAY),python -m cluster --jobs $(JOBS),dvc repro)
 	@cat reports/tables/scores.md
