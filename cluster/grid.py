@@ -13,7 +13,7 @@ import yaml
 from dvc.dependency import ParamsDependency
 
 from cluster.graph import expected, needed
-from cluster.worker import Source, command
+from cluster.worker import Source, command, listing, stored
 
 
 class Grid:
@@ -36,6 +36,7 @@ class Grid:
         self.params = yaml.safe_load(source.params)
         listed = command(folder, "git", "ls-tree", "-r", "-t", "-z", source.commit).split("\0")
         self.tracked = {path: entry.split()[2] for entry, _, path in (line.partition("\t") for line in listed if line)}
+        self.files = source.cache and f"{source.cache}/files/md5"
         self.made: dict[str, str] = {}  # path of an output → its hash
 
     def label(self, stage: str) -> str:
@@ -82,21 +83,14 @@ class Grid:
 
     def member(self, folder: str, path: str) -> str:
         """The hash of a file in an output that is a folder; the folder's own where DVC's cache is not at hand."""
-        if not self.source.cache or not (listing := stored(self.source.cache, folder)).is_file():
-            return folder
-        return next((each["md5"] for each in json.loads(listing.read_text()) if each["relpath"] == path), folder)
+        return listing(self.files, folder).get(path, folder) if self.files else folder
 
     def cached(self, stage: str) -> bool:
         """Whether all outputs of a learnt stage are still in the shared cache; True if there is none to ask."""
-        if not self.source.cache:
+        if not self.files:
             return True
         outputs = [self.made.get(self.path(out)) for out in self.stages[stage].outs if out.use_cache]
-        return all(each and stored(self.source.cache, each).exists() for each in outputs)
-
-
-def stored(cache: str, md5: str) -> Path:
-    """Where DVC's cache keeps a file or the listing of a folder."""
-    return Path(cache) / "files/md5" / md5[:2] / md5[2:]
+        return all(each and stored(self.files, each).exists() for each in outputs)
 
 
 class Ledger:

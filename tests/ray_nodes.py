@@ -55,12 +55,20 @@ def ray_cluster(folder: Path, count: int):
     nodes = [node(folder, address, head=True)]
     try:
         wait_for(lambda: listens(address) and alive_nodes(address))  # a node that finds no head ends
-        nodes += [node(folder, address) for _ in range(count - 1)]
-        wait_for(lambda: alive_nodes(address) == count)
+        for number in range(2, count + 1):
+            nodes.append(node(folder, address))
+            wait_for(lambda number=number: joined(nodes, folder, address, number))
         yield address
     finally:
         for each in nodes:
             stop(each)
+
+
+def joined(nodes: list[subprocess.Popen], folder: Path, address: str, count: int) -> bool:
+    """Whether the cluster has so many nodes; starts the last one again if it has given up, as on a busy machine."""
+    if nodes[-1].poll() is not None:
+        nodes[-1] = node(folder, address)
+    return alive_nodes(address) >= count
 
 
 def alive_nodes(address: str) -> int:
