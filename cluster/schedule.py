@@ -44,10 +44,10 @@ class Report:
     total: int
     start: float
     known: int = 0  # stages that an earlier start or another experiment made
-    left: int | None = None
+    begun: bool = False  # whether a stage was sent
 
     def begin(self, order: Order, slots: int):
-        self.left = order.left
+        self.begun = True
         known = f", {self.known} known from an earlier start" if self.known else ""
         self.line(f"{order.left} stages{known}, {slots} at a time; about {remaining(order, slots) / 60:.0f} min")
 
@@ -152,7 +152,7 @@ def schedule(
             slots = jobs or capacity(threads)
             while len(running) < slots and (name := order.take()):
                 send(name)
-            if report.left is None and running:
+            if running and not report.begun:
                 report.begin(order, slots)
             finished, _ = ray.wait(list(running), num_returns=1, timeout=30) if running else ([], [])
             for task in finished:
@@ -160,7 +160,7 @@ def schedule(
             if order.running and time.monotonic() - told > 60:
                 told, minutes = time.monotonic(), remaining(order, slots) / 60
                 report.line(f"running: {', '.join(sorted(order.running))}; about {minutes:.0f} min left")
-        if report.left is None:
+        if not report.begun:
             report.line(f"all {report.known} stages are known from an earlier start")
     except KeyboardInterrupt:
         for task in running:
