@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,9 @@ from dvc.repo import Repo
 
 from cluster.grid import Grid, Ledger
 from cluster.order import Order
-from cluster.schedule import FOLDER, Report, log_of, ray, schedule
+from cluster.report import Report
+from cluster.schedule import FOLDER, Schedule, log_of, ray
+from cluster.store import pull
 from cluster.worker import Source, command, environment, prepare
 
 REF = "refs/cluster/run"
@@ -60,11 +61,13 @@ def restore(order: Order, remote: bool) -> int:
     return subprocess.run(words, env=environment()).returncode
 
 
-def collect(order: Order) -> int:
+def collect(order: Order, grids: list[Grid], remote: bool) -> int:
     """Lets DVC make the queued experiments from what is in the cache, if no stage failed; returns its status."""
     if order.failed:
         print("cluster: the queue is left as it is; the same command goes on", file=sys.stderr)
         return 1
+    if remote:
+        pull({each for grid in grids for each in grid.made.values()})
     return subprocess.run(["dvc", "exp", "run", "--run-all"], env=environment()).returncode
 
 
@@ -136,15 +139,16 @@ def drive(
         depends = {name: {grid.label(each) for each in grid.depends[stage]} for name, (grid, stage) in where.items()}
         seconds = {name: grid.seconds[stage] for name, (grid, stage) in where.items()}
         connect(address, max(os.cpu_count(), threads))
-        order, report = Order(depends, seconds), Report(len(where), time.monotonic())
+        order = Order(depends, seconds)
         try:
-            schedule(order, where, Ledger(FOLDER / "ledger"), jobs, threads, report)
+            with Report(order, FOLDER / "log") as report:
+                Schedule(order, where, Ledger(FOLDER / "ledger"), jobs, threads, report)()
         except KeyboardInterrupt:
             report.line("interrupted; the same command goes on")
             return 130
         finally:
             ray.shutdown()
-        status = collect(order) if queue else restore(order, remote)
+        status = collect(order, grids, remote) if queue else restore(order, remote)
         for name in sorted(order.failed):
             repeat = "" if queue else f"; to repeat it: dvc repro {name}"
             print(f"failed: {name}; its output: {log_of(name)}{repeat}", file=sys.stderr)

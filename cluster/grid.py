@@ -13,7 +13,8 @@ import yaml
 from dvc.dependency import ParamsDependency
 
 from cluster.graph import expected, needed
-from cluster.worker import Source, command, listing, stored
+from cluster.store import listing, stored
+from cluster.worker import Source, command
 
 
 class Grid:
@@ -50,6 +51,16 @@ class Grid:
         for out in self.stages[stage].outs:
             if out.def_path in outputs:
                 self.made[self.path(out)] = outputs[out.def_path]
+
+    def before(self, stage: str) -> set[str]:
+        """The hashes of all outputs that the stage depends on, directly or not; they must have been learnt."""
+        found, left = set(), [stage]
+        while left:
+            new = self.depends[left.pop()] - found
+            found |= new
+            left += new
+        outputs = (self.path(out) for each in found for out in self.stages[each].outs)
+        return {self.made[path] for path in outputs if path in self.made}
 
     def key(self, stage: str) -> str | None:
         """A hash of all that the stage is made from; None if something that it reads has no known hash.

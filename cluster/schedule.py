@@ -2,10 +2,8 @@
 
 import os
 import re
-import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -16,8 +14,9 @@ import ray
 
 from cluster.graph import kind
 from cluster.grid import Grid, Ledger
-from cluster.order import Order, makespan
-from cluster.worker import Outcome, run
+from cluster.order import Order
+from cluster.report import Report
+from cluster.worker import Outcome, read_timings, run, write_timings
 
 FOLDER = Path(".cluster")
 ATTEMPTS = 3  # of a stage whose worker or machine was lost
@@ -37,27 +36,6 @@ def reserved(stage: str, threads: int, gpus: float) -> dict:
     return {"num_cpus": cpus, "num_gpus": wanted["gpus"] if gpus else 0, "max_retries": 0, "name": stage, **memory}
 
 
-@dataclass
-class Report:
-    """Progress, as plain lines on standard error and in .cluster/log."""
-
-    total: int
-    start: float
-    known: int = 0  # stages that an earlier start or another experiment made
-    begun: bool = False  # whether a stage was sent
-
-    def begin(self, order: Order, slots: int):
-        self.begun = True
-        known = f", {self.known} known from an earlier start" if self.known else ""
-        self.line(f"{order.left} stages{known}, {slots} at a time; about {remaining(order, slots) / 60:.0f} min")
-
-    def line(self, text: str):
-        clock = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - self.start))
-        print(f"{clock} {text}", file=sys.stderr, flush=True)
-        with (FOLDER / "log").open("a", encoding="utf-8") as file:
-            file.write(f"{clock} {text}\n")
-
-
 def log_of(stage: str) -> Path:
     return FOLDER / "logs" / (re.sub(r"[^\w.@-]+", "-", stage) + ".log")
 
@@ -73,16 +51,10 @@ def ended(order: Order, stage: str, outcome: Outcome, report: Report):
     seconds = f"{outcome.seconds:.1f} s on {outcome.host}"
     if outcome.status == 0:
         order.finish(stage)
-        report.line(f"{len(order.done)}/{report.total} {stage}: {seconds}, {order.left} left")
+        report.line(f"{len(order.done)}/{len(order.depends)} {stage}: {seconds}, {order.left} left")
     else:
         lost = order.fail(stage)
         report.line(f"{stage} FAILED after {seconds}, {len(lost)} stages depend on it; its output: {log_of(stage)}")
-
-
-def remaining(order: Order, slots: int) -> float:
-    """Seconds that what is left will take, by simulation; running stages count whole."""
-    left = order.depends.keys() - order.done - order.failed - order.blocked
-    return makespan({stage: order.depends[stage] & left for stage in left}, order.seconds, slots)
 
 
 def capacity(threads: int) -> int:
@@ -97,73 +69,95 @@ def capacity(threads: int) -> int:
     raise SystemExit(f"cluster: no machine has the {threads} CPUs that a stage uses (threads in params.yaml)")
 
 
-def schedule(
-    order: Order, where: dict[str, tuple[Grid, str]], ledger: Ledger, jobs: int | None, threads: int, report: Report
-):
+class Schedule:
     """Runs every stage of the order, up to `jobs` at a time; None: as many as the CPUs allow.
 
     Arguments:
         where: the stage that each name in the order stands for.
+        threads: CPU threads that each stage uses.
     """
-    gpus, running, attempts = ray.cluster_resources().get("GPU", 0), {}, Counter()
-    same: dict[str, list[str]] = {}  # key of a running stage → equal stages of other experiments, which wait for it
-    task_of, told, slots = ray.remote(run), time.monotonic(), jobs or capacity(threads)
 
-    def send(name: str):
-        grid, stage = where[name]
+    def __init__(
+        self,
+        order: Order,
+        where: dict[str, tuple[Grid, str]],
+        ledger: Ledger,
+        jobs: int | None,
+        threads: int,
+        report: Report,
+    ):
+        self.order, self.where, self.ledger, self.report = order, where, ledger, report
+        self.jobs, self.threads, self.gpus = jobs, threads, ray.cluster_resources().get("GPU", 0)
+        self.task = ray.remote(num_returns="streaming")(run)
+        self.running: dict[ray.ObjectRefGenerator, tuple[str, str | None]] = {}  # task → name and key of its stage
+        self.same: dict[str, list[str]] = {}  # key of a running stage → equal ones, which wait for it
+        self.attempts = Counter()
+
+    def __call__(self):
+        order, report, running = self.order, self.report, self.running
+        try:
+            while order.left:
+                slots = self.jobs or capacity(self.threads)
+                while len(running) < slots and (name := order.take()):
+                    self.send(name)
+                if running:
+                    report.begin(slots)
+                    for task in ray.wait(list(running), num_returns=1, timeout=1)[0]:
+                        self.receive(task)
+                report.repeat()
+            if not report.slots:
+                report.line(f"all {report.known} stages are known from an earlier start")
+        except KeyboardInterrupt:
+            for task in running:
+                ray.cancel(task, force=True)  # otherwise Ray lets running stages end first
+            ray.wait(list(running), num_returns=len(running), timeout=10)
+            raise
+
+    def send(self, name: str):
+        """Hands a stage to Ray, unless it is known, or an equal one runs."""
+        grid, stage = self.where[name]
         key = grid.key(stage)
-        if known := ledger.known.get(key):
+        if known := self.ledger.known.get(key):
             grid.learn(stage, known)
             if grid.cached(stage):
-                order.finish(name)
-                report.known += 1
+                self.order.finish(name)
+                self.report.known += 1
                 return
-        if key in same:
-            same[key].append(name)
+        if key in self.same:
+            self.same[key].append(name)
             return
         if key:
-            same[key] = []
-        attempts[name] += 1
-        task = task_of.options(**reserved(name, threads, gpus)).remote(grid.source, stage)
-        running[task] = name, key
+            self.same[key] = []
+        self.attempts[name] += 1
+        timings = {} if grid.source.shared else read_timings(Path(), grid.before(stage))
+        options = reserved(name, self.threads, self.gpus)
+        self.running[self.task.options(**options).remote(grid.source, stage, timings)] = name, key
 
-    def receive(task):
-        name, key = running.pop(task)
-        for other in same.pop(key, []):
-            order.again(other)
-        grid, stage = where[name]
+    def receive(self, task: ray.ObjectRefGenerator):
+        """Books what a stage says: on what machine it starts, or how it ended."""
+        name, key = self.running[task]
         try:
-            outcome = ray.get(task)
-        except ray.exceptions.RayError as error:  # the worker or its machine was lost
-            reason = type(error).__name__
-            if attempts[name] < ATTEMPTS:
-                order.again(name)
-                report.line(f"{name}: {reason}; it runs again")
+            said = ray.get(next(task))
+            if isinstance(said, str):
+                self.report.started[name] = said, time.monotonic()
                 return
-            outcome = Outcome(1, 0.0, "unknown", f"lost {ATTEMPTS} times: {error}\n")
-        if outcome.status == 0:
-            grid.learn(stage, outcome.outputs)
+        except ray.exceptions.RayError as error:  # the worker or its machine was lost
+            if self.attempts[name] < ATTEMPTS:
+                self.report.line(f"{name}: {type(error).__name__}; it runs again")
+                said = None
+            else:
+                said = Outcome(1, 0.0, "unknown", f"lost {ATTEMPTS} times: {error}\n")
+        del self.running[task]
+        self.report.started.pop(name, None)
+        for other in self.same.pop(key, []):
+            self.order.again(other)
+        if said is None:
+            self.order.again(name)
+            return
+        if said.status == 0:
+            grid, stage = self.where[name]
+            grid.learn(stage, said.outputs)
+            write_timings(Path(), said.timings)
             if key:
-                ledger.add(key, outcome.outputs)
-        ended(order, name, outcome, report)
-
-    try:
-        while order.left:
-            slots = jobs or capacity(threads)
-            while len(running) < slots and (name := order.take()):
-                send(name)
-            if running and not report.begun:
-                report.begin(order, slots)
-            finished, _ = ray.wait(list(running), num_returns=1, timeout=30) if running else ([], [])
-            for task in finished:
-                receive(task)
-            if order.running and time.monotonic() - told > 60:
-                told, minutes = time.monotonic(), remaining(order, slots) / 60
-                report.line(f"running: {', '.join(sorted(order.running))}; about {minutes:.0f} min left")
-        if not report.begun:
-            report.line(f"all {report.known} stages are known from an earlier start")
-    except KeyboardInterrupt:
-        for task in running:
-            ray.cancel(task, force=True)  # otherwise Ray lets running stages end first
-        ray.wait(list(running), num_returns=len(running), timeout=10)
-        raise
+                self.ledger.add(key, said.outputs)
+        ended(self.order, name, said, self.report)

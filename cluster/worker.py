@@ -5,22 +5,21 @@ whatever the stage depends on from the cache and runs the stage; its results rea
 """
 
 import fcntl
-import json
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import yaml
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc_data.hashfile.hash_info import HashInfo
+
+from cluster.store import push
 
 GUARD = Path(__file__).with_name("guard.py")
 
@@ -51,13 +50,19 @@ class Source:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage ended: its exit status, seconds, machine, all that it printed, and the hashes of its outputs."""
+    """How a stage ended: its exit status, seconds, machine, all that it printed, and what became of its outputs.
+
+    Attributes:
+        outputs: path → hash.
+        timings: hash → text of the timing record that the stage left, where no folder is shared.
+    """
 
     status: int
     seconds: float
     host: str
     log: str
     outputs: dict[str, str] = field(default_factory=dict)
+    timings: dict[str, str] = field(default_factory=dict)
 
 
 def command(folder: Path, *words: str) -> str:
@@ -136,20 +141,43 @@ def end_with_parent():
     threading.Thread(target=watch, daemon=True).start()
 
 
-def run(source: Source, stage: str) -> Outcome:
-    """Runs the stage, `path:name`, and returns how it ended; a failure is an outcome, not an exception."""
+def run(source: Source, stage: str, timings: dict[str, str]) -> Iterator[str | Outcome]:
+    """Runs the stage, `path:name`: yields the machine's name, then how it ended; a failure is no exception.
+
+    Arguments:
+        timings: hash → text of the timing record, of the stages that this one depends on, where no folder is shared.
+    """
     end_with_parent()
     start, host = time.monotonic(), socket.gethostname()
+    yield host
+    status, printed, outputs, left = 1, "", {}, {}
     try:
         with clone(source) as (folder, lock):
+            write_timings(folder, timings)
             words = ["dvc", "repro", *(["--pull"] if source.remote else []), stage]
             done = guarded(folder, words, lock)
-            outputs = locked(folder, stage) if done.returncode == 0 else {}
-            if outputs and source.remote:
-                push(folder, stage, outputs)
-    except (RuntimeError, OSError, DvcException) as error:
-        return Outcome(1, time.monotonic() - start, host, f"{error}\n")
-    return Outcome(done.returncode, time.monotonic() - start, host, done.stdout, outputs)
+            printed = done.stdout
+            if done.returncode == 0:
+                outputs = locked(folder, stage)
+                left = {} if source.shared else read_timings(folder, outputs.values())
+                if source.remote:
+                    push(folder, stage, outputs)
+            status = done.returncode
+    except Exception as error:  # a remote's library has its own, which Ray would take for the loss of a machine
+        printed += f"{type(error).__name__}: {error}\n"
+    yield Outcome(status, time.monotonic() - start, host, printed, outputs, left)
+
+
+def read_timings(folder: Path, hashes: Iterable[str]) -> dict[str, str]:
+    """hash → text of the timing record, for those outputs that have one."""
+    paths = {each: folder / ".timings" / f"{each}.json" for each in hashes}
+    return {each: path.read_text(encoding="utf-8") for each, path in paths.items() if path.exists()}
+
+
+def write_timings(folder: Path, timings: dict[str, str]):
+    (folder / ".timings").mkdir(exist_ok=True)
+    for each, text in timings.items():
+        (folder / ".timings" / f"{each}.json").write_text(text, encoding="utf-8")
 
 
 def locked(folder: Path, stage: str) -> dict[str, str]:
@@ -157,30 +185,6 @@ def locked(folder: Path, stage: str) -> dict[str, str]:
     file, _, name = stage.partition(":")
     stages = yaml.safe_load((folder / file).with_name("dvc.lock").read_text(encoding="utf-8"))["stages"]
     return {each["path"]: each["md5"] for each in stages[name].get("outs", [])}
-
-
-def push(folder: Path, stage: str, outputs: dict[str, str]):
-    """Sends what a stage made to DVC's default remote: its outputs and its entry of the run-cache.
-
-    `dvc push` leaves out outputs that DVC does not cache, such as results, and other machines would make them again.
-    """
-    with Repo(str(folder)) as repo:
-        cache = repo.cache.local.path
-        hashes = {part for each in outputs.values() for part in (each, *listing(cache, each).values())}
-        repo.cloud.push({HashInfo("md5", each) for each in hashes})
-        repo.push(targets=[str(folder / stage)], run_cache=True)  # else relative to this process's folder
-
-
-def stored(cache: str, md5: str) -> Path:
-    """Where DVC's cache, a folder `files/md5`, keeps a file or the listing of a folder."""
-    return Path(cache) / md5[:2] / md5[2:]
-
-
-def listing(cache: str, md5: str) -> dict[str, str]:
-    """The hashes of the files in an output that is a folder, by their paths; empty if it is a file or not at hand."""
-    if not md5.endswith(".dir") or not (path := stored(cache, md5)).is_file():
-        return {}
-    return {each["relpath"]: each["md5"] for each in json.loads(path.read_text(encoding="utf-8"))}
 
 
 def guarded(folder: Path, words: list[str], lock: int) -> subprocess.CompletedProcess:

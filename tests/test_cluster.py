@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cluster import worker
 from cluster.order import Order, critical_path, makespan
 from stages.common.files import write_text
 from tests.conftest import ROOT
@@ -150,6 +151,8 @@ def test_it_leaves_what_dvc_repro_leaves(project, tmp_path, address, where):
         run(project, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
         commit(project, "a remote")
         options += ["--remote"]
+        for name in ("train", "other"):  # long enough for Ray to start a worker on the second node
+            (tmp_path / f"marks/{name}.seconds").write_text("4")
     output = ended(cluster(project, *options))
     assert "4/4 dvc.yaml:report" in output
     assert "Running stage" not in output  # the driver itself runs nothing, it restores
@@ -223,10 +226,14 @@ def again(project: Path, address: str, old: str, new: str) -> str:
     return ended(cluster(project, "--address", address))
 
 
-def test_queued_experiments_run_together_and_equal_stages_once(project, address):
+@pytest.mark.parametrize("options", [[], ["--remote"]], ids=["shared", "remote"])
+def test_queued_experiments_run_together_and_equal_stages_once(project, tmp_path, address, options):
+    if options:
+        run(project, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+        commit(project, "a remote")
     for value in ("7", "8"):
         run(project, "dvc", "exp", "run", "--queue", "-n", f"size-{value}", "-S", f"train={value}")
-    output = ended(cluster(project, "--address", address, "--queue"))
+    output = ended(cluster(project, "--address", address, "--queue", *options))
     assert "size-7 dvc.yaml:train: " in output
     assert "size-8 dvc.yaml:train: " in output
     assert len(mark(project, "mark")) == 1
@@ -254,6 +261,30 @@ def test_code_that_git_does_not_know_is_refused(project, address):
 
 def test_a_missing_remote_is_told_before_any_work(project, address):
     assert "needs a default remote" in ended(cluster(project, "--address", address, "--remote"), status=1)
+
+
+def test_a_remote_that_fails_after_a_stage_ran_fails_it_and_keeps_its_output(project, tmp_path, monkeypatch):
+    """A remote's library raises errors of its own, which Ray would take for the loss of a machine."""
+
+    class EndpointConnectionError(Exception):
+        pass
+
+    def push(*_):
+        raise EndpointConnectionError("no answer")
+
+    monkeypatch.setattr(worker, "push", push)
+    monkeypatch.setattr(worker, "end_with_parent", lambda: None)
+    run(project, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    commit(project, "a remote")
+    commit_id = run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    params = (project / "params.yaml").read_text()
+    scratch = str(tmp_path / "scratch")
+    source = worker.Source(str(project), commit_id, "HEAD", params, None, True, None, scratch)
+    host, outcome = worker.run(source, "dvc.yaml:data", {})
+    assert host == outcome.host
+    assert outcome.status == 1
+    assert "Running stage 'data'" in outcome.log
+    assert outcome.log.endswith("EndpointConnectionError: no answer\n")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
