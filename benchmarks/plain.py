@@ -12,11 +12,13 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def mlp(inputs: int, hidden: list[int], outputs: int, *last: nn.Module, norm: bool = False) -> nn.Sequential:
-    """A ReLU MLP that ends with the modules `last`; with `norm`, layer normalisation follows each ReLU."""
+def mlp(
+    inputs: int, hidden: list[int], outputs: int, *last: nn.Module, norm: bool = False, between=nn.ReLU
+) -> nn.Sequential:
+    """An MLP that ends with the modules `last`; with `norm`, layer normalisation follows each ReLU (or `between`)."""
     layers = []
     for width in hidden:
-        layers += [nn.Linear(inputs, width), nn.ReLU(), *([nn.LayerNorm(width, eps=1e-6)] if norm else [])]
+        layers += [nn.Linear(inputs, width), between(), *([nn.LayerNorm(width, eps=1e-6)] if norm else [])]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, outputs), *last)
 
@@ -60,7 +62,7 @@ class Td3bc:
     def train(self, batch, noise) -> dict[str, float]:
         states, actions, rewards, discounts, next_states = batch
         with torch.no_grad():
-            noise = (noise * self.c.policy_noise).clamp(-self.c.noise_clip, self.c.noise_clip)
+            noise = (noise["normals"] * self.c.policy_noise).clamp(-self.c.noise_clip, self.c.noise_clip)
             next_actions = (self.target_actor(next_states) + noise).clamp(-1, 1)
             pair = torch.cat([next_states, next_actions], 1)
             target = rewards + discounts * torch.min(*(q(pair) for q in self.target_critics))[:, 0]
@@ -93,7 +95,7 @@ class Rebrac:
     def train(self, batch, noise) -> dict[str, float]:
         states, actions, rewards, discounts, next_states, data_actions, known = batch
         with torch.no_grad():
-            noise = (noise * self.c.policy_noise).clamp(-self.c.noise_clip, self.c.noise_clip)
+            noise = (noise["normals"] * self.c.policy_noise).clamp(-self.c.noise_clip, self.c.noise_clip)
             next_actions = (self.target_actor(next_states) + noise).clamp(-1, 1)
             pair = torch.cat([next_states, next_actions], 1)
             q = torch.min(*(q(pair) for q in self.target_critics))[:, 0]
@@ -161,4 +163,54 @@ class Iql:
         return {name: loss.item() for name, loss in losses.items()}
 
 
-LEARNERS = {"td3bc": Td3bc, "iql": Iql, "rebrac": Rebrac, "bc": Bc}
+def gelu() -> nn.GELU:
+    return nn.GELU(approximate="tanh")
+
+
+class Fql:
+    def __init__(self, states: int, actions: int, settings, adam=torch.optim.Adam):
+        self.c = settings
+        self.actor = mlp(states + actions, settings.hidden, actions, between=gelu)
+        self.flow = mlp(states + actions + 1, settings.hidden, actions, between=gelu)
+        self.critics = [mlp(states + actions, settings.hidden, 1, norm=True, between=gelu) for _ in range(2)]
+        self.target_critics = deepcopy(self.critics)
+        parts = [self.actor, self.flow, *self.critics]
+        self.optimizer = adam([p for part in parts for p in part.parameters()], settings.learning_rate)
+
+    def train(self, batch, noise) -> dict[str, float]:
+        """One joint step, as in the authors' code."""
+        states, actions, rewards, discounts, next_states = batch
+        with torch.no_grad():
+            next_actions = self.actor(torch.cat([next_states, noise["next"]], 1)).clamp(-1, 1)
+            pair = torch.cat([next_states, next_actions], 1)
+            q = torch.stack([q(pair)[:, 0] for q in self.target_critics])
+            q = q.mean(0) if self.c.target_q == "mean" else q.min(0).values
+            target = rewards + discounts * q
+            goal = noise["policy"]
+            for step_number in range(self.c.flow_steps):
+                t = torch.full_like(goal[:, :1], step_number / self.c.flow_steps)
+                goal = goal + self.flow(torch.cat([states, goal, t], 1)) / self.c.flow_steps
+            goal = goal.clamp(-1, 1)
+        pair = torch.cat([states, actions], 1)
+        critic_loss = sum(F.mse_loss(q(pair)[:, 0], target) for q in self.critics)
+
+        t = noise["time"]
+        between = (1 - t) * noise["source"] + t * actions
+        flow_loss = F.mse_loss(self.flow(torch.cat([states, between, t], 1)), actions - noise["source"])
+        chosen = self.actor(torch.cat([states, noise["policy"]], 1))
+        pair = torch.cat([states, chosen.clamp(-1, 1)], 1)
+        weights = [p for critic in self.critics for p in critic.parameters()]
+        for p in weights:
+            p.requires_grad_(False)
+        q = (self.critics[0](pair) + self.critics[1](pair)) / 2
+        for p in weights:
+            p.requires_grad_(True)
+        scale = 1 / q.abs().mean().detach() if self.c.normalize_q else 1
+        actor_loss = flow_loss + self.c.alpha * F.mse_loss(chosen, goal) - scale * q.mean()
+        for old, new in zip(self.target_critics, self.critics, strict=True):
+            update_target(old, new, self.c.tau)
+        step([self.optimizer], critic_loss + actor_loss)
+        return {"critic_loss": critic_loss.item(), "actor_loss": actor_loss.item(), "q": target.abs().mean().item()}
+
+
+LEARNERS = {"td3bc": Td3bc, "iql": Iql, "rebrac": Rebrac, "bc": Bc, "fql": Fql}

@@ -5,6 +5,7 @@ Every algorithm has the size of TD3+BC's and IQL's papers: batches of 256, two h
 machine affects both; a figure is the median over the rounds.
 """
 
+from importlib import import_module
 from statistics import median
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from benchmarks.data import random_transitions
 from benchmarks.timing import per_second
 from stages.check.algorithms import resolve
 from stages.common.transitions import Transitions
+from stages.policy.draws import Draw, draws_of
 from stages.policy.trainer import build_updates
 from stages.policy.updates import CHUNK
 
@@ -35,14 +37,23 @@ def plain_loop(real: Transitions, algorithm: str, settings, device):
     if algorithm == "rebrac":
         columns += [np.roll(real.actions, -1, axis=0), np.ones(len(real), dtype=np.float32)]
     columns = [torch.from_numpy(column).to(device) for column in columns]
+    draws, stream = numbers_of(algorithm, settings), torch.Generator(device).manual_seed(0)
 
     def run(updates: int):
         for _ in range(updates):
             rows = torch.from_numpy(np.random.randint(0, TRANSITIONS, settings.batch)).to(device)
             batch = [column[rows] for column in columns]
-            learner.train(batch, torch.randn(settings.batch, ACTIONS, device=device))
+            numbers = {name: draw((settings.batch, draw.width), stream) for name, draw in draws.items()}
+            learner.train(batch, numbers)
 
     return run
+
+
+def numbers_of(algorithm: str, settings) -> dict[str, Draw]:
+    """The random numbers that an update of the algorithm takes."""
+    streams, module = [torch.Generator()], import_module(f"stages.algorithms.{algorithm}")
+    learner = module.Learner(STATES, ACTIONS, streams, settings, torch.device("cpu"))
+    return draws_of(learner, ACTIONS)
 
 
 def our_loop(real: Transitions, algorithm: str, settings, seeds: int, device):

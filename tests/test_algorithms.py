@@ -16,10 +16,11 @@ from stages.check import algorithms
 from stages.check.schema import Params
 from stages.common.torch_setup import torch_stream
 from stages.policy.batches import Batch
+from stages.policy.draws import draws_of
 from tests.conftest import ROOT, settings_for
 
 SEEDS, BATCH, S, A, UPDATES, SCHEDULE = 3, 16, 4, 2, 10, 50
-CASES = ["td3bc", "iql deterministic", "iql gaussian", "iql dropout", "rebrac", "bc", "bc10"]
+CASES = ["td3bc", "iql deterministic", "iql gaussian", "iql dropout", "rebrac", "bc", "bc10", "fql mean", "fql min"]
 PLAIN = {**plain.LEARNERS, "bc10": plain.Bc}
 HIDDEN, DROPOUT = [16, 16], 0.3
 
@@ -58,19 +59,21 @@ def with_dropout(network: torch.nn.Sequential) -> torch.nn.Sequential:
 
 def settings_of(params, case):
     """The case's algorithm, and settings that reach every branch: clipped noise, clipped weights, fast targets."""
-    algorithm, _, actor = case.partition(" ")
+    algorithm, _, kind = case.partition(" ")
     settings = settings_for(params.policy, getattr(params, algorithm), "hopper-medium-replay")
     vars(settings).update(hidden=HIDDEN, steps=SCHEDULE, learning_rate=0.0003)  # errors below grow with the rate
     if algorithm == "iql":
-        vars(settings).update(deterministic_actor=actor == "deterministic", tau=0.1, max_weight=1.5)
-        vars(settings).update(actor_dropout=DROPOUT if actor == "dropout" else 0.0)
+        vars(settings).update(deterministic_actor=kind == "deterministic", tau=0.1, max_weight=1.5)
+        vars(settings).update(actor_dropout=DROPOUT if kind == "dropout" else 0.0)
+    if algorithm == "fql":
+        vars(settings).update(tau=0.1, target_q=kind, normalize_q=kind == "mean", alpha=2.0)
     if algorithm in ("td3bc", "rebrac"):
         vars(settings).update(tau=0.1, policy_noise=0.4)
     return algorithm, settings
 
 
-def batch_of(k: int, algorithm: str) -> tuple[Batch, torch.Tensor]:
-    """Batch k for all seeds, and its noise."""
+def batch_of(k: int, algorithm: str) -> Batch:
+    """Batch k for all seeds."""
     rng = np.random.default_rng(k)
 
     def normal(*shape):
@@ -79,23 +82,25 @@ def batch_of(k: int, algorithm: str) -> tuple[Batch, torch.Tensor]:
     both = normal(SEEDS, BATCH, S + A)
     both[..., S:] = both[..., S:].tanh()
     discounts = 0.99 * torch.from_numpy(rng.integers(0, 2, (SEEDS, BATCH))).double()
-    batch = [both, normal(SEEDS, BATCH), discounts, normal(SEEDS, BATCH, S)]
+    batch, extra = [both, normal(SEEDS, BATCH), discounts, normal(SEEDS, BATCH, S)], {}
     if algorithm == "rebrac":
-        batch += [normal(SEEDS, BATCH, A).tanh(), torch.from_numpy(rng.integers(0, 2, (SEEDS, BATCH))).double()]
-    return Batch(*batch), normal(SEEDS, BATCH, A)
+        known = torch.from_numpy(rng.integers(0, 2, (SEEDS, BATCH, 1))).double()
+        extra = {"next_actions": normal(SEEDS, BATCH, A).tanh(), "next_known": known}
+    return Batch(*batch, extra)
 
 
-def masks_of(k: int) -> list[torch.Tensor]:
-    """Dropout masks of update k, (seeds, batch, width) for each hidden layer."""
-    rng = np.random.default_rng(1000 + k)
-    return [torch.from_numpy(rng.uniform(size=(SEEDS, BATCH, width)) >= DROPOUT) for width in HIDDEN]
+def noise_of(k: int, learner) -> dict[str, torch.Tensor]:
+    """The random numbers that update k takes, (seeds, batch, width) each."""
+    stream = torch.Generator().manual_seed(k)
+    drawn = {name: draw((SEEDS, BATCH, draw.width), stream) for name, draw in draws_of(learner, A).items()}
+    return {name: numbers.double() if numbers.is_floating_point() else numbers for name, numbers in drawn.items()}
 
 
 def batch_of_seed(batch: Batch, k: int) -> list[torch.Tensor]:
     """Seed k's part of the batch, in the form that the plain implementation takes."""
     both = batch.states_and_actions[k]
     parts = [both[:, :S], both[:, S:], batch.rewards[k], batch.discounts[k], batch.next_states[k]]
-    return parts if batch.next_actions is None else [*parts, batch.next_actions[k], batch.next_known[k]]
+    return [*parts, *(part[k] if part.shape[-1] > 1 else part[k, :, 0] for part in batch.extra.values())]
 
 
 def pairs(learner, single, k: int):
@@ -104,8 +109,7 @@ def pairs(learner, single, k: int):
     Yields:
         (name, stacked body, index in the stack, plain network).
     """
-    yield "actor", learner.actor.body, k, single.actor
-    for name in ("target_actor", "value"):
+    for name in ("actor", "target_actor", "value", "flow"):
         if hasattr(single, name):
             network = getattr(learner, name)
             yield name, getattr(network, "body", network), k, getattr(single, name)
@@ -160,14 +164,14 @@ def test_ten_updates_equal_those_of_the_plain_implementation(params, case, optim
     algorithm, learner, singles = build(params, case, optimizer)
     initial = {name: part.clone() for name, part in learner.actor.state_dict().items()}
     for update in range(UPDATES):
-        batch, noise = batch_of(update, algorithm)
-        masks = masks_of(update) if case == "iql dropout" else []
-        losses = learner.update(batch, noise, update % learner.period, *([masks] if masks else []))
+        batch, noise = batch_of(update, algorithm), noise_of(update, learner)
+        masks = [numbers for name, numbers in noise.items() if name.startswith("kept")]
+        losses = learner.update(batch, noise, update % learner.phases)
         for k, single in enumerate(singles):
             layers = [layer for layer in single.actor if isinstance(layer, GivenDropout)]
             for layer, mask in zip(layers, masks, strict=True):
                 layer.mask = mask[k]
-            expected = single.train(batch_of_seed(batch, k), noise[k])
+            expected = single.train(batch_of_seed(batch, k), {name: numbers[k] for name, numbers in noise.items()})
             assert losses.keys() == expected.keys()
             for name, value in expected.items():
                 assert losses[name][k].item() == pytest.approx(value, rel=1e-8), name

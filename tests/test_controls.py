@@ -19,7 +19,7 @@ from stages.baselines.shuffled import __main__ as shuffling
 from stages.baselines.shuffled.__main__ import shuffled
 from stages.common.rng import numpy_stream
 from stages.common.transitions import Transitions
-from stages.evaluate.rollout import act
+from stages.policy.acting import policy_of
 from stages.policy.trainer import train
 from stages.synthetic_data.cost import cost_record, derived_cost_record
 from stages.synthetic_data.join import joined
@@ -74,10 +74,11 @@ def steered() -> Transitions:
 
 def discounted_returns(policy) -> np.ndarray:
     """(seeds,) mean discounted return of each final policy in the true system, over evenly spaced starts."""
-    layers = [[policy[f"actor.body.layers.{k}.{part}"][-1] for part in ("weight", "bias")] for k in range(3)]
+    act = policy_of(policy, "td3bc", None, slice(-1, None))
     states, total = torch.linspace(-1, 1, 41).repeat(SEEDS, 1)[..., None], 0
     for t in range(60):
-        states = states + act(layers, (states - policy["mean"]) / policy["std"]) / 2
+        actions, _ = act((states - policy["mean"]) / policy["std"], None, None)
+        states = states + actions / 2
         total = total - GAMMA**t * states[..., 0] ** 2
     return total.mean(1).numpy()
 

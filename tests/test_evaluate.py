@@ -9,8 +9,9 @@ import torch
 
 from stages.common.rng import numpy_stream, seed_of
 from stages.evaluate import rollout
-from stages.evaluate.__main__ import layers_of, result
+from stages.evaluate.__main__ import result
 from stages.evaluate.rollout import episodes
+from stages.policy.acting import policy_of
 from stages.policy.policies import save
 from stages.policy.trainer import train
 from stages.report.statistics.bootstrap import estimate, resample
@@ -23,8 +24,8 @@ def test_batched_episodes_equal_single_ones(params, device, collected_hopper):
     settings = settings_for(params.policy, params.bc, "hopper-medium")
     policies = train(collected_hopper, None, ("hopper-medium", "real", "bc"), settings, 2, device)
     names, task = ("evaluate", "hopper-medium"), gym_mujoco("hopper")
-    layers = layers_of(policies, slice(-1, None))
-    returns, lengths = episodes(task, layers, policies["mean"], policies["std"], 2, 2, names)
+    policy = policy_of(policies, "bc", settings, slice(-1, None))
+    returns, lengths = episodes(task, policy, 1, 2, 2, policies["mean"], policies["std"], names)
     assert len(np.unique(returns)) == 4
     for learner in range(2):
         for k in range(2):
@@ -78,7 +79,7 @@ def play(monkeypatch, tmp_path):
         }
         policies |= {"steps": torch.arange(snapshots), "generators": torch.full([SEEDS], -1)}
         policies |= {"mean": torch.zeros(3), "std": torch.ones(3)}
-        save(policies, f"models/stub/{method}-{algorithm}.safetensors")
+        save(policies, algorithm, SimpleNamespace(), f"models/stub/{method}-{algorithm}.safetensors")
         evaluation = SimpleNamespace(episodes=episodes, curve_episodes=episodes)
         cell = Namespace(dataset="stub", method=method, algorithm=algorithm)
         return result(cell, SimpleNamespace(source="local", evaluate=evaluation))
@@ -102,3 +103,47 @@ def test_intervals_over_seeds_include_the_randomness_of_the_starts(play):
     cell = estimate(scores, resample(("stub", "real"), SEEDS, None, np.random.default_rng(0), 500), 0.95)
     assert cell.low < cell.mean < cell.high
     assert cell.high - cell.low > 0.5 * scores.std()
+
+
+class Drift:
+    """A stub environment of four steps, whose reward is the action."""
+
+    def reset(self, seed: int):
+        self.left = 4
+        return np.zeros(3), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.zeros(3), float(action[0]), not self.left, False, {}
+
+    def close(self):
+        pass
+
+
+class Remembering:
+    """Acts by its noise, plus 10 for every step that it remembers."""
+
+    noise = 1
+
+    def __call__(self, states, noise, memory):
+        memory = 0 if memory is None else memory + 1
+        return noise + 10 * memory, memory
+
+
+def test_stochastic_policies_get_the_same_noise_for_the_same_seed_and_episode_and_keep_their_memory(monkeypatch):
+    monkeypatch.setattr(rollout, "make", lambda environment: Drift())
+    monkeypatch.setattr(rollout, "CHUNK", 3)  # an episode needs two chunks of noise
+
+    def played(snapshots: int, seeds: int, count: int) -> np.ndarray:
+        arguments = torch.zeros(3), torch.ones(3), ("evaluate", "stub")
+        returns, _ = episodes(Task({}, 10, 1.0, None), Remembering(), snapshots, seeds, count, *arguments)
+        return returns.reshape(snapshots, seeds, count)
+
+    returns = played(2, 3, 4)
+    expected = [
+        [numpy_stream("evaluate", "stub", s, e, "actions").standard_normal((4, 1), np.float32) for e in range(4)]
+        for s in range(3)
+    ]
+    np.testing.assert_allclose(returns[0], np.sum(expected, axis=(2, 3)) + 10 * (1 + 2 + 3), rtol=1e-5)
+    np.testing.assert_array_equal(returns[0], returns[1])
+    np.testing.assert_array_equal(played(1, 2, 2)[0], returns[0, :2, :2])

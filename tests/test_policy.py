@@ -15,6 +15,7 @@ import yaml
 from torch._inductor import config as inductor
 
 from stages.algorithms import iql
+from stages.algorithms.rebrac import following_actions
 from stages.check import algorithms
 from stages.check.__main__ import main as check_main
 from stages.common.capture import WARM_UP
@@ -23,7 +24,7 @@ from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions
 from stages.policy import trainer
 from stages.policy.__main__ import main as policy_main
-from stages.policy.batches import Batches, following_actions
+from stages.policy.batches import Batches
 from stages.policy.policies import load, save
 from stages.policy.trainer import build_updates, check_divergence, snapshot_steps, train
 from stages.policy.updates import CHUNK
@@ -68,7 +69,7 @@ def test_a_seed_s_policy_does_not_depend_on_the_number_of_seeds(params, episodes
 
 
 def test_batches_hold_the_share_of_real_rows_and_each_learner_s_own_generator(params, episodes, synthetic, device):
-    batches = Batches(episodes, episodes, synthetic, 3, settings_of(params, "bc", batch=40), False, device)
+    batches = Batches(episodes, episodes, synthetic, 3, settings_of(params, "bc", batch=40), None, device)
     assert batches.generators == [0, 1, 0]
     draws = [batches(torch.rand(3, 40, dtype=torch.float64)).rewards for _ in range(50)]
     for learner, reward in enumerate([100, 200, 100]):
@@ -80,7 +81,7 @@ def test_batches_hold_the_share_of_real_rows_and_each_learner_s_own_generator(pa
 def test_generators_need_not_be_numbered_from_zero(params, episodes, synthetic, device):
     numbered = synthetic.rows(np.ones(len(synthetic), dtype=bool))
     numbered.generator[:] = np.where(synthetic.generator == 0, 1, 3)
-    batches = Batches(episodes, episodes, numbered, 3, settings_of(params, "bc", batch=40), False, device)
+    batches = Batches(episodes, episodes, numbered, 3, settings_of(params, "bc", batch=40), None, device)
     assert batches.generators == [1, 3, 1]
     rewards = batches(torch.rand(3, 40, dtype=torch.float64)).rewards
     for learner, reward in enumerate([100, 200, 100]):
@@ -103,14 +104,14 @@ def test_rows_beyond_2_to_the_24th_are_drawn_exactly(params, device):
         rows[:, None], 0 * rows[:, None], rows, rows[:, None], 0 * rows, generator=np.repeat(np.int8([1, 3]), [2, 4])
     )
     synthetic = Transitions(**synthetic.arrays(), real_fraction=np.float32(0))
-    batches = Batches(real, real, synthetic, 2, settings_of(params, "bc", batch=4), False, device)
+    batches = Batches(real, real, synthetic, 2, settings_of(params, "bc", batch=4), None, device)
     assert batches.first.tolist() == [[count] * 4, [count + 2] * 4]
     assert batches(each_row(4).repeat(2, 1)).rewards.tolist() == [[0, 0, 1, 1], [2, 3, 4, 5]]
 
 
 def test_every_row_can_be_drawn_and_states_are_normalised_by_the_real_data(params, episodes, device):
     settings = settings_of(params, "bc", batch=len(episodes))
-    batches = Batches(episodes, episodes, None, 1, settings, False, device)
+    batches = Batches(episodes, episodes, None, 1, settings, None, device)
     batch = batches(each_row(len(episodes)))
     mean, std = episodes.observations.mean(0), episodes.observations.std(0) + 1e-3
     np.testing.assert_allclose(batch.states[0], (episodes.observations - mean) / std, rtol=1e-4, atol=1e-5)
@@ -126,7 +127,7 @@ def test_rewards_are_scaled_and_shifted_and_bound_the_return(params, episodes, d
     returns = [episodes.rewards[episodes.episode == e].sum() for e in range(40)]
     for reward_scale, factor in ((3.0, 3.0), ("returns", 1000 / (max(returns) - min(returns)))):
         settings = settings_of(params, "iql", batch=len(episodes), reward_scale=reward_scale, reward_shift=-1.0)
-        batches = Batches(episodes, episodes, None, 1, settings, False, device)
+        batches = Batches(episodes, episodes, None, 1, settings, None, device)
         rewards = batches(each_row(len(episodes))).rewards[0]
         np.testing.assert_allclose(rewards, episodes.rewards * factor - 1, rtol=1e-5, atol=1e-5)
         largest = (np.abs(rewards.numpy()) / np.where(episodes.discounts == 0, 1, 0.01)).max()
@@ -134,32 +135,35 @@ def test_rewards_are_scaled_and_shifted_and_bound_the_return(params, episodes, d
 
 
 def test_states_are_not_normalised_if_the_settings_say_so(params, episodes, device):
-    batches = Batches(episodes, episodes, None, 1, settings_of(params, "rebrac"), True, device)
+    batches = Batches(episodes, episodes, None, 1, settings_of(params, "rebrac"), following_actions, device)
     assert batches.mean.eq(0).all()
     assert batches.std.eq(1).all()
     torch.testing.assert_close(batches.rows[:, :3], torch.from_numpy(episodes.observations))
 
 
 def test_next_actions_are_those_of_the_next_row_and_unknown_at_an_episode_s_end(params, episodes, device):
-    batches = Batches(episodes, episodes, None, 1, settings_of(params, "rebrac", batch=len(episodes)), True, device)
+    batches = Batches(
+        episodes, episodes, None, 1, settings_of(params, "rebrac", batch=len(episodes)), following_actions, device
+    )
     batch = batches(each_row(len(episodes)))
     last = np.append(np.diff(episodes.episode) > 0, True)
-    np.testing.assert_array_equal(batch.next_known[0], ~last)
-    np.testing.assert_array_equal(batch.next_actions[0][:-1][~last[:-1]], episodes.actions[1:][~last[:-1]])
+    np.testing.assert_array_equal(batch.extra["next_known"][0, :, 0], ~last)
+    np.testing.assert_array_equal(batch.extra["next_actions"][0][:-1][~last[:-1]], episodes.actions[1:][~last[:-1]])
     shuffled = episodes.rows(np.arange(len(episodes)) % 2 == 0)
-    assert not following_actions(shuffled)[1].any()
+    assert not following_actions(shuffled)["next_known"].any()
 
 
 def test_without_dropout_updates_draw_uniforms_then_normals_and_nothing_else(params, episodes, device):
     updates = build_updates(episodes, None, names("iql"), settings_of(params, "iql"), 2, device)
-    assert updates.dropout_masks == []
+    assert list(updates.chunk.numbers) == ["batch", "normals"]
     streams = [torch_stream(*names("iql"), seed, "updates") for seed in range(2)]
     for _ in range(2):
         updates.draw()
         for learner, stream in enumerate(streams):
             expected = torch.rand(CHUNK, 32, generator=stream, dtype=torch.float64)
-            assert torch.equal(updates.uniforms[:, learner], expected)
-            assert torch.equal(updates.normals[:, learner], torch.randn(CHUNK, 32, 2, generator=stream))
+            assert torch.equal(updates.chunk.numbers["batch"][:, learner], expected)
+            normals = updates.chunk.numbers["normals"][:, learner]
+            assert torch.equal(normals, torch.randn(CHUNK, 32, 2, generator=stream))
 
 
 def test_dropout_masks_have_the_rate_and_leave_the_other_numbers_of_a_chunk_alone(params, episodes, device):
@@ -168,10 +172,11 @@ def test_dropout_masks_have_the_rate_and_leave_the_other_numbers_of_a_chunk_alon
     dropout = build_updates(episodes, None, names("iql"), settings, 2, device)
     for updates in (plain, dropout):
         updates.draw()
-    assert torch.equal(dropout.uniforms, plain.uniforms)
-    assert torch.equal(dropout.normals, plain.normals)
-    assert [tuple(masks.shape) for masks in dropout.dropout_masks] == [(CHUNK, 2, 32, 16), (CHUNK, 2, 32, 24)]
-    for masks in dropout.dropout_masks:
+    numbers = dict(dropout.chunk.numbers)
+    for name, others in plain.chunk.numbers.items():
+        assert torch.equal(numbers.pop(name), others)
+    assert [tuple(masks.shape) for masks in numbers.values()] == [(CHUNK, 2, 32, 16), (CHUNK, 2, 32, 24)]
+    for masks in numbers.values():
         assert masks.dtype == torch.bool
         for part in (masks[:, 0], masks[:, 1]):
             deviation = (DROPOUT * (1 - DROPOUT) / part.numel()) ** 0.5
@@ -187,11 +192,11 @@ def test_dropout_preserves_the_expected_output_of_a_hidden_layer(params, episode
     learner, actor, received = updates.learner, updates.learner.actor, []
     learner.actor = lambda states, factors: received.append(factors) or actor(states)
     updates.draw()
-    batch = updates.batches(updates.uniforms[0])
-    for masks in updates.dropout_masks[0]:
+    batch, all_masks = updates.batches(updates.chunk.numbers["batch"][0]), updates.chunk.numbers["kept 0"]
+    for masks in all_masks:
         learner.actor_loss(batch, torch.zeros_like(batch.rewards), [masks])
     factors = torch.stack([layer for (layer,) in received])  # (CHUNK, 1, batch, 16)
-    assert torch.equal(factors > 0, updates.dropout_masks[0])
+    assert torch.equal(factors > 0, all_masks)
     torch.testing.assert_close(factors[factors > 0], torch.full([int((factors > 0).sum())], 1 / (1 - DROPOUT)))
     state = batch.states[:, :1].expand(1, factors.shape[0] * factors.shape[2], -1)
     outputs = actor.body(state, [factors.reshape(1, -1, 16)])[0]
@@ -211,7 +216,7 @@ def test_a_zero_dropout_rate_changes_nothing_and_a_positive_one_changes_the_poli
     class Undeclared(iql.Learner):
         def __init__(self, *arguments):
             super().__init__(*arguments)
-            del self.dropout
+            del self.draws
 
     monkeypatch.setattr(iql, "Learner", Undeclared)
     undeclared = train(episodes, None, names("iql"), settings_of(params, "iql"), 2, device)
@@ -227,8 +232,14 @@ def test_a_snapshot_is_kept_at_regular_intervals_and_at_the_end():
 
 def test_policies_are_unchanged_by_saving_and_loading(params, episodes, device, tmp_path):
     policies = train(episodes, None, names("bc"), settings_of(params, "bc"), 2, device)
-    save(policies, tmp_path / "p.safetensors")
-    assert equal(policies, load(tmp_path / "p.safetensors"))
+    settings = settings_of(params, "bc")
+    save(policies, "bc", settings, tmp_path / "p.safetensors")
+    saved = (tmp_path / "p.safetensors").read_bytes()
+    loaded, algorithm, others = load(tmp_path / "p.safetensors")
+    assert equal(policies, loaded)
+    assert (algorithm, vars(others)) == ("bc", vars(settings))
+    save(loaded, algorithm, others, tmp_path / "p.safetensors")
+    assert (tmp_path / "p.safetensors").read_bytes() == saved
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

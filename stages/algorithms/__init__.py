@@ -6,22 +6,26 @@ A file must hold two classes:
   what it uses without the rest of the file.
 - `Learner(state, action, streams, settings, device)`: trains all learners of a cell at once.
 
-It may hold `select(real, settings) → Transitions` as well: the real transitions that it learns from, by default all.
+It may hold as well:
+
+- `select(real, settings) → Transitions`: the real transitions that it learns from, by default all.
+- `columns(real, settings)`: what batches hold beside the transitions, see `Batches` (`rebrac.py`).
+- `Policy`: how it acts, if not by a deterministic `Actor` of `policy/networks.py`; see `policy/acting.py` (`fql.py`).
 
 A learner must have:
 
-- `actor`: an `Actor` of `policy/networks.py`; its weights are kept, and evaluated as a deterministic policy.
-- `update(batch, normals, phase) → {name: (learners,) tensor}`: makes one update and returns its losses; "q", if there,
+- `update(batch, noise, phase) → {name: (learners,) tensor}`: makes one update and returns its losses; "q", if there,
   is the mean size of Q, the targets' or the target network's, and shows divergence. `batch` is a `Batch` of
-  `policy/batches.py`, `normals` standard normal noise, (learners, batch, A). The update reads nothing that changes from
-  update to update but tensors and `phase`, the number of updates before it modulo `period`, so that each phase can be
-  captured as a CUDA graph.
-- `period`: number of updates after which the schedule repeats.
+  `policy/batches.py`; `noise` holds the random numbers of this update, name → (learners, batch, width). The update
+  reads nothing that changes from update to update but tensors and `phase`, so that each phase can be captured as a CUDA
+  graph.
+- `phases`: how many kinds of updates there are. They take turns, unless the learner has a method `phase(done)`, which
+  says which one follows so many updates.
 - `compiled`: names of the methods, functions of tensors, that are worth `torch.compile`.
-- `next_actions`: whether batches need the data's next action.
+- `actor`, the network that acts; or `acts`, {name: network}, if there are several. Their weights are kept.
 
-It may have `dropout`, (rate, widths of the hidden layers with dropout). If the rate is above 0, `update` gets a fourth
-argument, `dropout_masks`: for each of those layers a (learners, batch, width) bool tensor, true where a unit is kept.
+It may have `draws`, {name: `Draw`}, the random numbers that an update takes (`policy/draws.py`); without it `noise`
+holds "normals", (learners, batch, A) standard normals.
 
 Networks, optimisers and tensors that change must be attributes of the learner, since checkpoints hold those. Losses are
 means over the batch, summed over learners, so that no learner's gradient mixes with another's.

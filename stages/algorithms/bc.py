@@ -17,7 +17,7 @@ class Learner:
     Differs from CORL's BC only in summing the loss over learners.
     """
 
-    period, compiled, next_actions = 1, ("actor_loss",), False
+    phases, compiled = 1, ("actor_loss",)
 
     def __init__(self, state: int, action: int, streams, settings, device):
         self.actor = Actor(state, action, settings.hidden, streams).to(device)
@@ -27,7 +27,7 @@ class Learner:
         """(π(s) - a)², averaged over batch and action dimensions: (learners,)."""
         return (self.actor(batch.states) - batch.actions).square().mean((1, 2))
 
-    def update(self, batch, normals, phase: int) -> dict[str, torch.Tensor]:
+    def update(self, batch, noise, phase: int) -> dict[str, torch.Tensor]:
         loss = self.actor_loss(batch)
         descend(self.optimizer, loss)
         return {"actor_loss": loss.detach()}

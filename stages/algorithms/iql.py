@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from stages.common.settings import Fraction, NonNegative, Probability, Rate, Section
+from stages.policy.draws import Draw
 from stages.policy.networks import Actor, Mlp, TwinCritic, frozen, track
 from stages.policy.optimizer import adam, descend
 
@@ -41,7 +42,7 @@ class Learner:
     brings its own discount instead of a constant γ.
     """
 
-    period, compiled, next_actions = 1, ("targets", "value_loss", "critic_loss", "actor_loss"), False
+    phases, compiled = 1, ("targets", "value_loss", "critic_loss", "actor_loss")
 
     def __init__(self, state: int, action: int, streams, settings, device):
         self.settings = settings
@@ -50,7 +51,11 @@ class Learner:
         self.critic = TwinCritic(state, action, settings.hidden, streams).to(device)
         self.value = Mlp([state, *settings.hidden, 1], streams).to(device)
         self.target_critic = frozen(deepcopy(self.critic))
-        self.dropout = (settings.actor_dropout, settings.hidden)
+        rate, self.draws = settings.actor_dropout, {"normals": Draw("normal", action)}
+        self.masks = [f"kept {layer}" for layer in range(len(settings.hidden) if rate else 0)]
+        self.draws |= {
+            name: Draw("kept", width, rate) for name, width in zip(self.masks, settings.hidden, strict=False)
+        }
         self.updates = torch.zeros((), dtype=torch.float64, device=device)
         values = {"params": [*self.critic.parameters(), *self.value.parameters()]}
         actor = {"params": self.actor.parameters(), "lr": torch.tensor(settings.learning_rate, device=device)}
@@ -87,13 +92,13 @@ class Learner:
             cost = (0.5 * (error / log_std.exp()).square() + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
         return (weight * cost).mean(-1)
 
-    def update(self, batch, normals, phase: int, dropout_masks=()) -> dict[str, torch.Tensor]:
+    def update(self, batch, noise, phase: int) -> dict[str, torch.Tensor]:
         next_value, q = self.targets(batch)
         value_loss, advantage = self.value_loss(batch, q)
         losses = {
             "value_loss": value_loss,
             "critic_loss": self.critic_loss(batch, next_value),
-            "actor_loss": self.actor_loss(batch, advantage, dropout_masks),
+            "actor_loss": self.actor_loss(batch, advantage, [noise[name] for name in self.masks]),
         }
         cosine = (1 + torch.cos(self.updates * (math.pi / self.settings.steps))) / 2
         self.optimizer.param_groups[1]["lr"].copy_(self.settings.learning_rate * cosine)

@@ -5,9 +5,11 @@ It also has deeper networks, layer normalisation in the critics and larger batch
 
 from copy import deepcopy
 
+import numpy as np
 import torch
 
 from stages.common.settings import Fraction, NonNegative, Positive, Rate, Section
+from stages.common.transitions import Transitions
 from stages.policy.networks import Actor, Mlp, TwinCritic, frozen, track
 from stages.policy.optimizer import adam, descend
 
@@ -22,6 +24,21 @@ class Settings(Section):
     noise_clip: NonNegative
     policy_delay: Positive
     tau: Fraction
+
+
+def columns(real: Transitions, settings):
+    """What batches hold beside the transitions: `following_actions`."""
+    return following_actions
+
+
+def following_actions(data: Transitions) -> dict[str, np.ndarray]:
+    """The next action of each row, (N, A), and whether the data hold it, (N, 1) of 0 and 1.
+
+    The data hold it if the following row starts in exactly the state in which this row ends.
+    """
+    known = np.zeros((len(data), 1), dtype=np.float32)
+    known[:-1, 0] = (data.observations[1:] == data.next_observations[:-1]).all(1)
+    return {"next_actions": np.roll(data.actions, -1, axis=0), "next_known": known}
 
 
 @torch.no_grad()
@@ -47,10 +64,10 @@ class Learner:
     algorithms share.
     """
 
-    compiled, next_actions = ("target", "critic_loss", "actor_loss"), True
+    compiled = ("target", "critic_loss", "actor_loss")
 
     def __init__(self, state: int, action: int, streams, settings, device):
-        self.settings, self.period = settings, settings.policy_delay
+        self.settings, self.phases = settings, settings.policy_delay
         self.actor = Actor(state, action, settings.hidden, streams).to(device)
         self.critic = TwinCritic(state, action, settings.hidden, streams, norm=True).to(device)
         initialise(self.actor.body, 1e-3)
@@ -66,7 +83,7 @@ class Learner:
         noise = (normals * self.settings.policy_noise).clamp(-self.settings.noise_clip, self.settings.noise_clip)
         actions = (self.target_actor(batch.next_states) + noise).clamp(-1, 1)
         q = self.target_critic(torch.cat([batch.next_states, actions], dim=-1)).amin(0)
-        penalty = (actions - batch.next_actions).square().sum(-1) * batch.next_known
+        penalty = (actions - batch.extra["next_actions"]).square().sum(-1) * batch.extra["next_known"][..., 0]
         return batch.rewards + batch.discounts * (q - self.settings.critic_bc * penalty)
 
     def critic_loss(self, batch, target) -> torch.Tensor:
@@ -81,8 +98,8 @@ class Learner:
         penalty = (actions - batch.actions).square().sum(-1).mean(-1)
         return self.settings.actor_bc * penalty - q.mean(-1) / q.detach().abs().mean(-1)
 
-    def update(self, batch, normals, phase: int) -> dict[str, torch.Tensor]:
-        target = self.target(batch, normals)
+    def update(self, batch, noise, phase: int) -> dict[str, torch.Tensor]:
+        target = self.target(batch, noise["normals"])
         critic_loss = self.critic_loss(batch, target)
         descend(self.critic_optimizer, critic_loss)
         losses = {"critic_loss": critic_loss.detach(), "q": target.abs().mean(-1)}

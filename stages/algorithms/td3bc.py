@@ -25,10 +25,10 @@ class Learner:
     Follows the paper, except that each transition brings its own discount instead of a constant γ.
     """
 
-    compiled, next_actions = ("target", "critic_loss", "actor_loss"), False
+    compiled = ("target", "critic_loss", "actor_loss")
 
     def __init__(self, state: int, action: int, streams, settings, device):
-        self.settings, self.period = settings, settings.policy_delay
+        self.settings, self.phases = settings, settings.policy_delay
         self.actor = Actor(state, action, settings.hidden, streams).to(device)
         self.critic = TwinCritic(state, action, settings.hidden, streams).to(device)
         self.target_actor = frozen(deepcopy(self.actor))
@@ -56,12 +56,12 @@ class Learner:
         scale = self.settings.alpha / q.detach().abs().mean(-1)
         return (actions - batch.actions).square().mean((1, 2)) - scale * q.mean(-1)
 
-    def update(self, batch, normals, phase: int) -> dict[str, torch.Tensor]:
-        target = self.target(batch, normals)
+    def update(self, batch, noise, phase: int) -> dict[str, torch.Tensor]:
+        target = self.target(batch, noise["normals"])
         critic_loss = self.critic_loss(batch, target)
         descend(self.critic_optimizer, critic_loss)
         losses = {"critic_loss": critic_loss.detach(), "q": target.abs().mean(-1)}
-        if phase == self.period - 1:
+        if phase == self.phases - 1:
             actor_loss = self.actor_loss(batch)
             descend(self.actor_optimizer, actor_loss)
             track(self.target_critic, self.critic, self.settings.tau)

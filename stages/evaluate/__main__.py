@@ -3,10 +3,7 @@
 The score is that of the last snapshot. Earlier snapshots play fewer episodes, for the learning curve only.
 """
 
-import re
 from argparse import Namespace
-
-import torch
 
 from stages.common.files import write_json
 from stages.common.settings import root
@@ -15,6 +12,7 @@ from stages.common.timing import timed
 from stages.common.torch_setup import setup
 from stages.evaluate.rollout import episodes
 from stages.evaluate.settings import Evaluate
+from stages.policy.acting import policy_of
 from stages.policy.policies import load as load_policies
 from stages.tasks.environments import name_of
 from stages.tasks.tasks import Task
@@ -22,23 +20,17 @@ from stages.tasks.tasks import Task
 READS = root("source", "threads") | {"evaluate": Evaluate}
 
 
-def layers_of(policies: dict[str, torch.Tensor], snapshots: slice) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Weights and biases of the actors' layers at these snapshots; the leading axis is (snapshots × seeds) policies."""
-    numbers = sorted({int(match[1]) for name in policies if (match := re.search(r"layers\.(\d+)\.weight", name))})
-    pairs = [[policies[f"actor.body.layers.{k}.{part}"][snapshots] for part in ("weight", "bias")] for k in numbers]
-    return [(weight.flatten(0, 1), bias.flatten(0, 1)) for weight, bias in pairs]
-
-
 def result(cell: Namespace, params) -> dict:
     """The content of the result file: all episodes of the last snapshot, and the learning curve."""
     task = Task.load(cell.dataset)
-    policies = load_policies(f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors")
+    policies, *kind = load_policies(f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors")
     steps, generators = policies["steps"].tolist(), policies["generators"].tolist()
 
     def play(snapshots: slice, count: int):
-        layers = layers_of(policies, snapshots)
-        names = ("evaluate", cell.dataset)
-        return episodes(task, layers, policies["mean"], policies["std"], len(generators), count, names)
+        policy, normal = policy_of(policies, *kind, snapshots), (policies["mean"], policies["std"])
+        return episodes(
+            task, policy, len(steps[snapshots]), len(generators), count, *normal, ("evaluate", cell.dataset)
+        )
 
     returns, lengths = play(slice(-1, None), params.evaluate.episodes)
     curve = []

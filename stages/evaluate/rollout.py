@@ -4,25 +4,39 @@ import numpy as np
 import torch
 
 from stages.common.progress import progress
-from stages.common.rng import seed_of
+from stages.common.rng import numpy_stream, seed_of
 from stages.tasks.simulator import make
 from stages.tasks.tasks import Task
 
+CHUNK = 100  # steps whose noise is drawn together
 
-def act(layers: list[tuple[torch.Tensor, torch.Tensor]], states: torch.Tensor) -> torch.Tensor:
-    """Normalised states (policies, episodes, S) → deterministic actions (policies, episodes, A).
+
+class Noise:
+    """Standard normal numbers for stochastic policies, step by step.
+
+    Each episode of each seed has its own stream, the same for all methods, algorithms and snapshots, as its start is.
 
     Arguments:
-        layers: weights (policies, in, out) and biases (policies, 1, out); ReLU follows all layers but the last, which
-            tanh follows.
+        width: numbers for each action.
+        names: the first names of the random streams.
     """
-    for weight, bias in layers[:-1]:
-        states = torch.baddbmm(bias, states, weight).relu_()
-    weight, bias = layers[-1]
-    return torch.baddbmm(bias, states, weight).tanh()
+
+    def __init__(self, width: int, snapshots: int, seeds: int, count: int, names: tuple):
+        self.shape, self.snapshots, self.step = (seeds, count, CHUNK, width), snapshots, 0
+        self.streams = [numpy_stream(*names, *divmod(each, count), "actions") for each in range(seeds * count)]
+
+    def __call__(self) -> torch.Tensor:
+        """(snapshots · seeds, count, width) numbers of the next step."""
+        if self.step % CHUNK == 0:
+            drawn = [stream.standard_normal(self.shape[2:], dtype=np.float32) for stream in self.streams]
+            self.numbers = torch.from_numpy(np.stack(drawn).reshape(self.shape)).repeat(self.snapshots, 1, 1, 1)
+        self.step += 1
+        return self.numbers[:, :, (self.step - 1) % CHUNK]
 
 
-def episodes(task: Task, layers, mean, std, seeds: int, count: int, names: tuple) -> tuple[np.ndarray, np.ndarray]:
+def episodes(
+    task: Task, policy, snapshots: int, seeds: int, count: int, mean, std, names: tuple
+) -> tuple[np.ndarray, np.ndarray]:
     """Plays `count` whole episodes with each policy.
 
     Each seed index has its own episode starts, the same for all methods, algorithms and snapshots. Methods are
@@ -32,15 +46,15 @@ def episodes(task: Task, layers, mean, std, seeds: int, count: int, names: tuple
     last one is done, and early policies' episodes are short.
 
     Arguments:
-        layers: those of (snapshots × seeds) policies, seeds varying fastest, see `act`.
+        policy: acts for (snapshots × seeds) policies, seeds varying fastest, see `stages/policy/acting.py`.
+        count: episodes of each policy.
         mean, std: (S,) tensors that normalise states.
-        seeds: number of seeds.
         names: the first names of the random streams that the starts come from; they name the data set.
 
     Returns:
         undiscounted returns (policies, count), float64, and episode lengths (policies, count), int.
     """
-    policies = len(layers[0][0])
+    policies, noise, memory = snapshots * seeds, Noise(policy.noise, snapshots, seeds, count, names), None
     envs = [make(task.environment) for _ in range(policies * count)]
     starts = [
         envs[policy * count + episode].reset(seed=seed_of(*names, policy % seeds, episode) % 2**31)[0]
@@ -52,7 +66,8 @@ def episodes(task: Task, layers, mean, std, seeds: int, count: int, names: tuple
     running = list(range(len(envs)))
     for _ in progress(range(task.episode_limit), f"evaluate {policies} policies x {count} episodes"):
         normalised = (torch.from_numpy(states).view(policies, count, -1) - mean) / std
-        actions = act(layers, normalised).view(len(envs), -1).numpy()
+        actions, memory = policy(normalised, noise(), memory)
+        actions = actions.view(len(envs), -1).numpy()
         unfinished = []
         for k in running:
             states[k], reward, terminated, truncated, _ = envs[k].step(actions[k])

@@ -33,7 +33,8 @@ def main():
         settings = SimpleNamespace(**read_json(path, f"settings of {cell.algorithm} on {cell.dataset}"))
         import_module(f"stages.algorithms.{cell.algorithm}")  # before the checkpoint, whose hash covers imported code
         checkpoint = Checkpoint("policy " + " ".join(names), params, [*files, path], device)
-        save(train(real, synthetic, names, settings, params.seeds, device, checkpoint), output)
+        policies = train(real, synthetic, names, settings, params.seeds, device, checkpoint)
+        save(policies, cell.algorithm, settings, output)
         checkpoint.discard()
 
 

@@ -1,6 +1,7 @@
 """Draws batches for all learners at once from data that stay on the device."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,8 +17,7 @@ class Batch:
     rewards: torch.Tensor  # (learners, batch)
     discounts: torch.Tensor  # (learners, batch)
     next_states: torch.Tensor  # (learners, batch, S)
-    next_actions: torch.Tensor | None = None  # (learners, batch, A), if the algorithm uses them
-    next_known: torch.Tensor | None = None  # (learners, batch), 1 if the data hold the next action, else 0
+    extra: dict[str, torch.Tensor] = field(default_factory=dict)  # (learners, batch, width) each, see `Batches`
 
     @property
     def states(self) -> torch.Tensor:
@@ -26,16 +26,6 @@ class Batch:
     @property
     def actions(self) -> torch.Tensor:
         return self.states_and_actions[..., self.next_states.shape[-1] :]
-
-
-def following_actions(data: Transitions) -> tuple[np.ndarray, np.ndarray]:
-    """The next action of each row, (N, A), and whether the data hold it, (N, 1) of 0 and 1.
-
-    The data hold it if the following row starts in exactly the state in which this row ends.
-    """
-    known = np.zeros((len(data), 1), dtype=np.float32)
-    known[:-1, 0] = (data.observations[1:] == data.next_observations[:-1]).all(1)
-    return np.roll(data.actions, -1, axis=0), known
 
 
 class Batches:
@@ -49,7 +39,8 @@ class Batches:
         real: all real transitions.
         chosen: the real transitions to learn from.
         settings: `batch`, `normalize_states`, `reward_scale` and `reward_shift`.
-        next_actions: whether batches hold the next actions.
+        columns: gives what the algorithm needs of a transition beyond (s, a, r, d, s'): Transitions of N rows →
+            {name: (N, width) float32 array}, which are `extra` of a batch. None: nothing.
 
     Attributes:
         mean, std: (S,) tensors that normalise states.
@@ -64,21 +55,24 @@ class Batches:
         synthetic: Transitions | None,
         learners: int,
         settings,
-        next_actions: bool,
+        columns: Callable[[Transitions], dict[str, np.ndarray]] | None,
         device: torch.device,
     ):
         self.sizes = (real.observations.shape[1], real.actions.shape[1])
-        self.next_actions, self.settings, batch = next_actions, settings, settings.batch
+        self.settings, batch = settings, settings.batch
         mean, std = real.observations.mean(0, dtype=np.float64), real.observations.std(0, dtype=np.float64) + 1e-3
         if not settings.normalize_states:
             mean, std = np.zeros_like(mean), np.ones_like(std)
         self.mean, self.std = (torch.from_numpy(value.astype(np.float32)).to(device) for value in (mean, std))
         self.scale = reward_scale(real) if settings.reward_scale == "returns" else settings.reward_scale
         sets = [data for data in (chosen, synthetic) if data is not None]
-        width = 2 * self.sizes[0] + self.sizes[1] + 2 + (self.sizes[1] + 1 if next_actions else 0)
-        self.rows = torch.empty(sum(map(len, sets)), width, device=device)
-        for data, rows in zip(sets, self.rows.split([len(data) for data in sets]), strict=True):
-            self.fill(rows, data)
+        extras = [columns(data) if columns else {} for data in sets]
+        self.extra = {name: array.shape[1] for name, array in extras[0].items()}
+        states, actions = self.sizes
+        self.widths = [states + actions, 1, 1, states, *self.extra.values()]
+        self.rows = torch.empty(sum(map(len, sets)), sum(self.widths), device=device)
+        for data, extra, rows in zip(sets, extras, self.rows.split([len(data) for data in sets]), strict=True):
+            self.fill(rows, data, extra)
         rewards, discounts = (self.rows[:, sum(self.sizes) + k] for k in (0, 1))
         self.largest_return = float((rewards.abs() / (1 - discounts)).max())
 
@@ -95,8 +89,8 @@ class Batches:
                 self.first[learner, real_rows:] = len(chosen) + int(offsets[position])
                 self.count[learner, real_rows:] = int(counts[position])
 
-    def fill(self, rows: torch.Tensor, data: Transitions):
-        """Writes the data into `rows`, (N, S + A + 2 + S), and the next actions into A + 1 more columns.
+    def fill(self, rows: torch.Tensor, data: Transitions, extra: dict[str, np.ndarray]):
+        """Writes the data into `rows`: (N, S + A + 2 + S), and more columns for what is extra.
 
         Columns are copied one at a time, so that a large data set is not in memory twice.
         """
@@ -108,7 +102,7 @@ class Batches:
             (data.rewards * self.scale + shift)[:, None].astype(np.float32),
             data.discounts[:, None],
             data.next_observations,
-            *(following_actions(data) if self.next_actions else ()),
+            *extra.values(),
         ]
         for part, column in zip(rows.split([column.shape[1] for column in columns], dim=1), columns, strict=True):
             part.copy_(torch.from_numpy(column))
@@ -119,13 +113,10 @@ class Batches:
     def __call__(self, uniform: torch.Tensor) -> Batch:
         """The batch for uniform draws from [0, 1), (learners, batch) float64."""
         rows = self.rows[self.first + (uniform * self.count).long()]
-        states, actions = self.sizes
-        widths = [states + actions, 1, 1, states, *([actions, 1] if self.next_actions else [])]
-        states_and_actions, rewards, discounts, *rest = rows.split(widths, dim=-1)
-        next_states, *next_actions = (part.contiguous() for part in rest)
-        if next_actions:
-            next_actions[1] = next_actions[1][..., 0]
-        return Batch(states_and_actions.contiguous(), rewards[..., 0], discounts[..., 0], next_states, *next_actions)
+        states_and_actions, rewards, discounts, *rest = rows.split(self.widths, dim=-1)
+        next_states, *extra = (part.contiguous() for part in rest)
+        extra = dict(zip(self.extra, extra, strict=True))
+        return Batch(states_and_actions.contiguous(), rewards[..., 0], discounts[..., 0], next_states, extra)
 
 
 def reward_scale(real: Transitions) -> float:

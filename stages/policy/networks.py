@@ -44,21 +44,25 @@ class LayerNorm(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Linear layers with ReLU between them, for all learners: (learners, batch, in) → (learners, batch, out).
+    """Linear layers with ReLU or GELU between them, for all learners: (learners, batch, in) → (learners, batch, out).
 
     Arguments:
-        norm: adds layer normalisation after each ReLU, as in ReBRAC's critics.
+        norm: adds layer normalisation after each of them, as in ReBRAC's and FQL's critics.
+        gelu: takes GELU in its tanh form, flax's default, in place of ReLU.
     """
 
-    def __init__(self, widths: Sequence[int], streams: Sequence[torch.Generator], norm: bool = False):
+    def __init__(
+        self, widths: Sequence[int], streams: Sequence[torch.Generator], norm: bool = False, gelu: bool = False
+    ):
         super().__init__()
+        self.gelu = gelu
         self.layers = nn.ModuleList(Linear(i, o, streams) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(LayerNorm(width, len(streams)) for width in widths[1:-1]) if norm else None
 
     def forward(self, x, dropout_factors: Sequence[torch.Tensor] = ()):
         """The output; hidden layer k is multiplied by `dropout_factors[k]`, (learners, batch, width), if given."""
         for k, layer in enumerate(self.layers[:-1]):
-            x = layer(x).relu_()
+            x = nn.functional.gelu(layer(x), approximate="tanh") if self.gelu else layer(x).relu_()
             if self.norms is not None:
                 x = self.norms[k](x)
             if dropout_factors:
@@ -80,9 +84,17 @@ class Actor(nn.Module):
 class TwinCritic(nn.Module):
     """Two Q functions for each learner, stored as twice as many learners: every first Q, then every second Q."""
 
-    def __init__(self, state: int, action: int, hidden: Sequence[int], streams: Sequence[torch.Generator], norm=False):
+    def __init__(
+        self,
+        state: int,
+        action: int,
+        hidden: Sequence[int],
+        streams: Sequence[torch.Generator],
+        norm: bool = False,
+        gelu: bool = False,
+    ):
         super().__init__()
-        self.body = Mlp([state + action, *hidden, 1], [*streams, *streams], norm)
+        self.body = Mlp([state + action, *hidden, 1], [*streams, *streams], norm, gelu)
 
     def forward(self, states_and_actions):
         """(learners, batch, S + A) → both Q values, (2, learners, batch)."""
@@ -92,6 +104,29 @@ class TwinCritic(nn.Module):
     def first(self, states_and_actions):
         """(learners, batch, S + A) → the first Q alone, (learners, batch)."""
         return self.body(states_and_actions)[..., 0]
+
+
+@torch.no_grad()
+def glorot(module: nn.Module, streams: Sequence[torch.Generator]):
+    """Draws all linear layers anew, uniform within ±√(6 / (in + out)), and sets their biases to 0, as flax does.
+
+    `streams` repeat if there are fewer of them than stacked networks, as in `TwinCritic`.
+    """
+    for layer in module.modules():
+        if isinstance(layer, Linear):
+            bound = math.sqrt(6 / sum(layer.weight.shape[1:]))
+            for k, weight in enumerate(layer.weight):
+                drawn = torch.empty(weight.shape).uniform_(-bound, bound, generator=streams[k % len(streams)])
+                weight.copy_(drawn)
+            layer.bias.zero_()
+
+
+def restored(module: nn.Module, weights: dict[str, torch.Tensor]) -> nn.Module:
+    """The module with saved weights, whose leading axis may have another length: that of the saved policies."""
+    for name, _ in list(module.named_parameters()):
+        owner, _, leaf = name.rpartition(".")
+        setattr(module.get_submodule(owner), leaf, nn.Parameter(weights[name], requires_grad=False))
+    return module
 
 
 @torch.no_grad()

@@ -1,19 +1,27 @@
 """Saves and loads a cell's policies: `models/<dataset>/<method>-<algorithm>.safetensors`."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from stages.common.files import atomic
 
 
-def save(policies: dict[str, torch.Tensor], path: Path | str):
-    """Writes the tensors that `train` returns."""
+def save(policies: dict[str, torch.Tensor], algorithm: str, settings: SimpleNamespace, path: Path | str):
+    """Writes the tensors that `train` returns, with the name and the settings of the algorithm that acts by them."""
+    described = json.dumps({"algorithm": algorithm, "settings": vars(settings)}, sort_keys=True)
     with atomic(path) as temporary:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in policies.items()}, temporary)
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in policies.items()}
+        save_file(tensors, temporary, {"policy": described})  # one entry, since safetensors keeps no order of several
 
 
-def load(path: Path | str) -> dict[str, torch.Tensor]:
-    """Reads the tensors that `save` wrote."""
-    return load_file(path)
+def load(path: Path | str) -> tuple[dict[str, torch.Tensor], str, SimpleNamespace]:
+    """Reads what `save` wrote: tensors, algorithm, settings."""
+    with safe_open(path, "pt") as file:
+        described = json.loads(file.metadata()["policy"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+    return tensors, described["algorithm"], SimpleNamespace(**described["settings"])

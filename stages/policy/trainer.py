@@ -46,7 +46,8 @@ def build_updates(
     module = import_module(f"stages.algorithms.{names[2]}")
     chosen = module.select(real, settings) if hasattr(module, "select") else real
     synthetic = synthetic and select_lambda(synthetic, settings.lambda_return, names)
-    batches = Batches(real, chosen, synthetic, seeds, settings, module.Learner.next_actions, device)
+    columns = getattr(module, "columns", None)
+    batches = Batches(real, chosen, synthetic, seeds, settings, columns and columns(real, settings), device)
     weights = [torch_stream(*names, seed, "weights") for seed in range(seeds)]
     learner = module.Learner(*batches.sizes, weights, settings, device)
     streams = [torch_stream(*names, seed, "updates", device=device) for seed in range(seeds)]
@@ -73,8 +74,8 @@ def train(
         checkpoint: training resumes from it if it has been saved before; the caller discards it.
 
     Returns:
-        a dict of tensors: the actor's weights with leading axes (snapshot, learner), `steps` (snapshot,), `mean` and
-        `std` (S,), and `generators` (learner,), -1 without synthetic data.
+        a dict of tensors: weights `<network>.<name>` of the networks that act, with leading axes (snapshot, learner),
+        `steps` (snapshot,), `mean` and `std` (S,), and `generators` (learner,), -1 without synthetic data.
 
     Raises:
         SystemExit: if a learner diverges, see `check_divergence`.
@@ -92,16 +93,26 @@ def train(
         if keep or updates.done % CHUNK == 0:
             check_divergence(updates.losses, settings.max_q * updates.batches.largest_return, cell, updates.done)
         if keep:
-            actor = updates.learner.actor.named_parameters()
-            snapshots.append({name: weight.detach().clone() for name, weight in actor})
+            snapshots.append(acting(updates.learner))
             if checkpoint:  # the state comes last: a saved state implies that its policies are saved
                 checkpoint.save(f"policy-{updates.done}", snapshots[-1])
                 checkpoint.save("state", updates.state())
 
-    actor = {f"actor.{name}": torch.stack([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}
+    weights = {name: torch.stack([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}
     batches = updates.batches
     generators = torch.tensor([-1] * seeds if batches.generators is None else batches.generators)
-    return {**actor, "steps": torch.tensor(keep_at), "mean": batches.mean, "std": batches.std, "generators": generators}
+    facts = {"steps": torch.tensor(keep_at), "mean": batches.mean, "std": batches.std, "generators": generators}
+    return {**weights, **facts}
+
+
+def acting(learner) -> dict[str, torch.Tensor]:
+    """A copy of the weights of the networks that act: the learner's `acts`, or its actor alone."""
+    networks = getattr(learner, "acts", {"actor": getattr(learner, "actor", None)})
+    return {
+        f"{network}.{name}": weight.detach().clone()
+        for network, module in networks.items()
+        for name, weight in module.named_parameters()
+    }
 
 
 def check_divergence(losses: dict[str, torch.Tensor], largest_q: float, cell: str, step: int):

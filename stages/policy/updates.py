@@ -6,6 +6,7 @@ import torch
 
 from stages.common.capture import Captured
 from stages.policy.batches import Batches
+from stages.policy.draws import Chunk, draws_of
 
 CHUNK = 100  # updates whose random numbers are drawn together
 
@@ -25,8 +26,7 @@ class Updates:
     Attributes:
         done: number of updates made.
         losses: those of the latest update, {name: (learners,) tensor}.
-        dropout_masks: one bool tensor (CHUNK, learners, batch, width) for each hidden layer with dropout, true where a
-            unit is kept.
+        chunk: the random numbers of `CHUNK` updates.
     """
 
     def __init__(self, learner, batches: Batches, streams: list[torch.Generator], compiled: bool, capture=None):
@@ -34,42 +34,28 @@ class Updates:
         for name in learner.compiled if compiled else ():
             setattr(learner, name, torch.compile(getattr(learner, name)))
         device, (learners, batch) = batches.rows.device, batches.first.shape
-        self.uniforms = torch.empty(CHUNK, learners, batch, dtype=torch.float64, device=device)
-        self.normals = torch.empty(CHUNK, learners, batch, batches.sizes[1], device=device)
-        self.dropout, widths = getattr(learner, "dropout", (0.0, ()))
-        self.dropout_masks = [
-            torch.empty(CHUNK, learners, batch, width, dtype=torch.bool, device=device)
-            for width in (widths if self.dropout > 0 else ())
-        ]
+        self.chunk = Chunk(draws_of(learner, batches.sizes[1]), CHUNK, learners, batch, device)
         self.position = torch.zeros(1, dtype=torch.long, device=device)
-        self.phases = [Captured(partial(self.update, phase), capture) for phase in range(learner.period)]
+        self.phases = [Captured(partial(self.update, phase), capture) for phase in range(learner.phases)]
+        self.phase_of = getattr(learner, "phase", lambda done: done % learner.phases)
         self.done, self.losses = 0, {}
 
     def draw(self):
         """Draws the random numbers of the next chunk."""
         self.chunk_start = [stream.get_state() for stream in self.streams]
-        for learner, stream in enumerate(self.streams):
-            for numbers, sample in ((self.uniforms, torch.rand), (self.normals, torch.randn)):
-                part = numbers[:, learner]
-                part.copy_(sample(part.shape, generator=stream, device=part.device, dtype=part.dtype))
-            for masks in self.dropout_masks:
-                part = masks[:, learner]
-                part.copy_(torch.rand(part.shape, generator=stream, device=part.device) >= self.dropout)
+        self.chunk.fill(self.streams)
         self.position.zero_()
 
     def update(self, phase: int):
-        uniforms, normals, *masks = (
-            numbers.index_select(0, self.position)[0] for numbers in (self.uniforms, self.normals, *self.dropout_masks)
-        )
-        with_masks = (masks,) if masks else ()
-        for name, loss in self.learner.update(self.batches(uniforms), normals, phase, *with_masks).items():
+        uniforms, noise = self.chunk.at(self.position)
+        for name, loss in self.learner.update(self.batches(uniforms), noise, phase).items():
             self.losses.setdefault(name, torch.empty_like(loss)).copy_(loss)
         self.position += 1
 
     def __call__(self):
         if self.done % CHUNK == 0:
             self.draw()
-        self.phases[self.done % self.learner.period]()
+        self.phases[self.phase_of(self.done)]()
         self.done += 1
 
     def state(self) -> dict:

@@ -17,6 +17,7 @@ LABELS = {  # as their papers write them; a name that is not here is shown as it
     "bc": "BC",
     "bc10": "10% BC",
     "rebrac": "ReBRAC",
+    "fql": "FQL",
     "idm": "inverse dynamics",
     "decision-diffuser": "Decision Diffuser",
     "diffuser": "Diffuser",
