@@ -213,4 +213,35 @@ class Fql:
         return {"critic_loss": critic_loss.item(), "actor_loss": actor_loss.item(), "q": target.abs().mean().item()}
 
 
-LEARNERS = {"td3bc": Td3bc, "iql": Iql, "rebrac": Rebrac, "bc": Bc, "fql": Fql}
+class Rsp:
+    def __init__(self, states: int, actions: int, settings, adam=torch.optim.Adam):
+        self.c, self.steps = settings, 0
+        self.planner = mlp(states + 1, settings.hidden, states + 1)
+        self.actor = mlp(2 * (states + 1), settings.hidden, actions)
+        self.log_stds = [nn.Parameter(torch.zeros(width)) for width in (states + 1, actions)]
+        parts = zip((self.planner, self.actor), self.log_stds, strict=True)
+        self.optimizers = [adam([*network.parameters(), spread], settings.learning_rate) for network, spread in parts]
+        first = int(settings.planner_share * settings.steps + 0.5)
+        lengths = first, settings.steps - first
+        self.schedules = [
+            torch.optim.lr_scheduler.CosineAnnealingLR(each, length)
+            for each, length in zip(self.optimizers, lengths, strict=True)
+        ]
+        self.first = first
+
+    def train(self, batch, noise) -> dict[str, float]:
+        states, actions, _, _, _, progress, change = batch
+        states, phase = torch.cat([states, progress.reshape(-1, 1)], 1), int(self.steps >= self.first)
+        if phase:
+            blurred = change + self.log_stds[0].detach().exp() * noise["blur"]
+            mean, goal = self.actor(torch.cat([states, blurred], 1)), actions
+        else:
+            mean, goal = self.planner(states), change
+        loss = -torch.distributions.Normal(mean, self.log_stds[phase].exp()).log_prob(goal).sum(1).mean()
+        step([self.optimizers[phase]], loss)
+        self.schedules[phase].step()
+        self.steps += 1
+        return {"actor_loss" if phase else "planner_loss": loss.item()}
+
+
+LEARNERS = {"td3bc": Td3bc, "iql": Iql, "rebrac": Rebrac, "bc": Bc, "fql": Fql, "rsp": Rsp}

@@ -36,6 +36,8 @@ def plain_loop(real: Transitions, algorithm: str, settings, device):
     columns = [real.observations, real.actions, real.rewards, real.discounts, real.next_observations]
     if algorithm == "rebrac":
         columns += [np.roll(real.actions, -1, axis=0), np.ones(len(real), dtype=np.float32)]
+    if algorithm == "rsp":
+        columns += list(import_module("stages.algorithms.rsp").columns(real, settings)(real).values())
     columns = [torch.from_numpy(column).to(device) for column in columns]
     draws, stream = numbers_of(algorithm, settings), torch.Generator(device).manual_seed(0)
 

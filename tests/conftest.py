@@ -38,6 +38,8 @@ TINY = {
     "augment": {"transitions": 500, "batch": 64, "margin": 10.0, "max_drop": 1.0},
     "policy": {"hidden": [16, 16], "steps": 40, "snapshot_every": 20, "batch": 32},
     "rebrac": {"hidden": [16, 16], "batch": 32},
+    "fql": {"hidden": [16, 16]},
+    "rsp": {"hidden": [16, 16], "batch": 32},
     "evaluate": {"episodes": 2, "curve_episodes": 1},
     "fidelity": {"transitions": 300, "neighbours": 5, "starts": 50},
     "report": {"resamples": 200},

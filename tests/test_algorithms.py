@@ -20,7 +20,8 @@ from stages.policy.draws import draws_of
 from tests.conftest import ROOT, settings_for
 
 SEEDS, BATCH, S, A, UPDATES, SCHEDULE = 3, 16, 4, 2, 10, 50
-CASES = ["td3bc", "iql deterministic", "iql gaussian", "iql dropout", "rebrac", "bc", "bc10", "fql mean", "fql min"]
+CASES = ["td3bc", "iql deterministic", "iql gaussian", "iql dropout", "rebrac", "bc", "bc10"]
+CASES += ["fql mean", "fql min", "rsp"]
 PLAIN = {**plain.LEARNERS, "bc10": plain.Bc}
 HIDDEN, DROPOUT = [16, 16], 0.3
 
@@ -65,6 +66,8 @@ def settings_of(params, case):
     if algorithm == "iql":
         vars(settings).update(deterministic_actor=kind == "deterministic", tau=0.1, max_weight=1.5)
         vars(settings).update(actor_dropout=DROPOUT if kind == "dropout" else 0.0)
+    if algorithm == "rsp":
+        vars(settings).update(steps=UPDATES)
     if algorithm == "fql":
         vars(settings).update(tau=0.1, target_q=kind, normalize_q=kind == "mean", alpha=2.0)
     if algorithm in ("td3bc", "rebrac"):
@@ -86,6 +89,8 @@ def batch_of(k: int, algorithm: str) -> Batch:
     if algorithm == "rebrac":
         known = torch.from_numpy(rng.integers(0, 2, (SEEDS, BATCH, 1))).double()
         extra = {"next_actions": normal(SEEDS, BATCH, A).tanh(), "next_known": known}
+    if algorithm == "rsp":
+        extra = {"progress": normal(SEEDS, BATCH, 1), "change": normal(SEEDS, BATCH, S + 1)}
     return Batch(*batch, extra)
 
 
@@ -109,7 +114,7 @@ def pairs(learner, single, k: int):
     Yields:
         (name, stacked body, index in the stack, plain network).
     """
-    for name in ("actor", "target_actor", "value", "flow"):
+    for name in ("actor", "target_actor", "value", "flow", "planner"):
         if hasattr(single, name):
             network = getattr(learner, name)
             yield name, getattr(network, "body", network), k, getattr(single, name)
@@ -149,6 +154,8 @@ def build(params, case, optimizer):
             network.double()
             for ours, theirs in weights(body, index, network):
                 theirs.data.copy_(ours)
+        for spread in getattr(single, "log_stds", ()):
+            spread.data = spread.data.double()
         if hasattr(single, "log_std"):
             single.log_std.data = single.log_std.data.double()
         if case == "iql dropout":
@@ -166,7 +173,8 @@ def test_ten_updates_equal_those_of_the_plain_implementation(params, case, optim
     for update in range(UPDATES):
         batch, noise = batch_of(update, algorithm), noise_of(update, learner)
         masks = [numbers for name, numbers in noise.items() if name.startswith("kept")]
-        losses = learner.update(batch, noise, update % learner.phases)
+        phase = learner.phase(update) if hasattr(learner, "phase") else update % learner.phases
+        losses = learner.update(batch, noise, phase)
         for k, single in enumerate(singles):
             layers = [layer for layer in single.actor if isinstance(layer, GivenDropout)]
             for layer, mask in zip(layers, masks, strict=True):

@@ -107,6 +107,11 @@ def refusal() -> str:
             f"params.yaml: lambda_return = 0.9 of iql on {DATASET} is not among dwm.lambda_returns = [1.0, 0.95]",
         ),
         (
+            {"methods": ["real", "dawm"], "algorithms": ["td3bc", "rsp"]},
+            "params.yaml: algorithms: rsp learns from whole episodes, which the transitions of dawm do not form;"
+            " run it with methods = ['real']",
+        ),
+        (
             {"methods": ["dwm"], "td3bc": {"exceptions": {"hopper-*": {"lambda_return": 0.5}}}},
             f"params.yaml: lambda_return = 0.5 of td3bc on {DATASET} is not among dwm.lambda_returns = [1.0, 0.95]",
         ),

@@ -18,7 +18,7 @@ from stages.policy.trainer import train as train_policies
 from stages.policy.updates import CHUNK
 from stages.world_model.train import train as train_world_model
 from tests.conftest import killed_and_resumed
-from tests.test_policy import VARIANTS, equal, names, settings_of
+from tests.test_policy import VARIANTS, equal, made_by, names, settings_of
 from tests.test_world_model_training import HOPPER, small
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -58,7 +58,7 @@ def assert_close(one, other):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_policies(params, episodes, synthetic, device, variant, plain, compile):
     settings = settings_of(params, variant, steps=CHUNK + 30, snapshot_every=65, compile=False)
-    arguments = episodes, synthetic, names(variant), settings, 3, device
+    arguments = episodes, made_by(variant, synthetic), names(variant), settings, 3, device
     expected = plain(lambda: train_policies(*arguments))
     settings.compile = compile
     assert_close(expected, train_policies(*arguments))
@@ -69,7 +69,7 @@ def test_policies_resume(params, episodes, synthetic, device, variant, tmp_path,
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     settings = settings_of(params, variant, steps=CHUNK + 30, snapshot_every=65, compile=False)
     checkpoint = Checkpoint("policy", (), [], device)
-    arguments = episodes, synthetic, names(variant), settings, 3, device
+    arguments = episodes, made_by(variant, synthetic), names(variant), settings, 3, device
     whole = train_policies(*arguments)
 
     class Killed(Exception):

@@ -67,7 +67,7 @@ def runs(command: str) -> set[Path]:
     """The files whose code a stage runs."""
     module = module_of(command)
     files = {module_file(module)}
-    if module == "stages.policy.__main__":
+    if module in ("stages.policy.__main__", "stages.evaluate.__main__"):
         files.add(ROOT / "stages/algorithms" / f"{command.split()[-1]}.py")
     records = set((ROOT / "stages/algorithms").glob("[a-z]*.py")) if module == "stages.check.__main__" else set()
     return closure(files) | records  # of which `check` executes the `Settings` class alone

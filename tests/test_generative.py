@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from stages.algorithms import rsp
 from stages.common.transitions import Transitions
 from stages.policy.acting import policy_of
 from stages.policy.trainer import acting, build_updates, train
@@ -16,7 +17,7 @@ SEEDS, MODES, SPREAD = 3, (-0.6, 0.6), 0.05
 
 @pytest.fixture(scope="module")
 def bandit() -> Transitions:
-    """One step from one state, worth the more, the nearer the action is to 0.6. Nearly half of the actions are near -0.6 and 0.6 each.
+    """One step from one state, worth the more, the nearer the action is to 0.6. The data act near -0.6 and near 0.6.
 
     A deterministic policy that imitates them acts near 0, where few are. Those are anywhere, so that Q is known between
     the modes.
@@ -61,7 +62,7 @@ def test_fql_s_flow_holds_both_modes_and_its_policy_picks_the_better(params, ban
     with torch.no_grad():
         flow = updates.learner.flow.transport(states, noise, 10)[..., 0].numpy()
     for mode in MODES:
-        assert (np.abs(near(flow, mode) - 0.5) < 0.1).all()
+        assert (near(flow, mode) > 0.3).all()
     facts = {"mean": updates.batches.mean, "std": updates.batches.std}
     policies = {name: weight[None] for name, weight in acting(updates.learner).items()} | facts
     assert (near(actions_of(policies, "fql", settings), MODES[1]) > 0.9).all()
@@ -71,4 +72,37 @@ def test_fql_s_policy_is_the_flow_s_if_distillation_outweighs_q(params, bandit, 
     settings = settings_of(params, "fql", alpha=1000.0)
     chosen = actions_of(train(bandit, None, ("bandit", "real", "fql"), settings, SEEDS, device), "fql", settings)
     for mode in MODES:
-        assert (np.abs(near(chosen, mode) - 0.5) < 0.15).all()
+        assert (near(chosen, mode) > 0.3).all()
+
+
+@pytest.fixture(scope="module")
+def line() -> Transitions:
+    """Episodes of 20 steps along a line: half of them go up and earn 1 a step, half go down and earn nothing."""
+    directions = np.resize([1.0, -1.0], 40)
+    states = np.cumsum(np.c_[np.zeros(40), np.repeat(0.1 * directions[:, None], 20, axis=1)], axis=1)[..., None]
+    actions = np.repeat(directions, 20)[:, None] * 0.8
+    rewards = np.repeat(directions > 0, 20)
+    flat = states[:, :-1].reshape(-1, 1), actions, rewards, states[:, 1:].reshape(-1, 1), np.full(800, 0.99)
+    timeouts = np.tile(np.arange(20) == 19, 40)
+    return Transitions(
+        *(part.astype(np.float32) for part in flat), np.repeat(np.arange(40, dtype=np.int32), 20), timeouts
+    )
+
+
+def test_rsp_plans_where_the_return_asked_for_leads_and_acts_to_get_there(params, line, device):
+    settings = settings_of(params, "rsp", skip=4, target_quantile=1.0)
+    ahead = rsp.columns(line, settings)
+    progress, change = ahead.raw(line)
+    np.testing.assert_allclose(progress, line.rewards, atol=1e-6)  # of what is left, over the steps that are left
+    left = 19 - np.tile(np.arange(20), 40)
+    np.testing.assert_allclose(change[:, 0], line.actions[:, 0] / 8 * np.minimum(4, left), atol=1e-5)
+    policies = train(line, None, ("line", "real", "rsp"), settings, SEEDS, device)
+    start = (torch.zeros(SEEDS, 1, 1) - policies["mean"]) / policies["std"]
+    for asked, direction in ((1.0, 1), (0.0, -1)):
+        target = torch.tensor([(asked - ahead.center) / ahead.scale], dtype=torch.float32)
+        policy = policy_of({**policies, "constant.target": target}, "rsp", settings, slice(-1, None))
+        assert asked == 0 or torch.equal(target, policies["constant.target"])
+        state = torch.cat([start, target.expand(SEEDS, 1, 1)], dim=-1)
+        planned = policy.planner(state)[..., 0] * ahead.spread[0] + ahead.shift[0]
+        np.testing.assert_allclose(planned, direction * 0.4, atol=0.08)
+        np.testing.assert_allclose(policy(start, None, None)[0], direction * 0.8, atol=0.1)

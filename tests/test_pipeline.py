@@ -147,7 +147,7 @@ def edit(path, pattern: str, replacement: str):
 
 def test_a_change_of_an_algorithm_s_settings_record_runs_its_cells_alone(changed):
     edit(changed / "stages/algorithms/iql.py", r"    max_weight: Rate\n", "    max_weight: NonNegative\n")
-    iql = {f"policy@{DATASET}-{method}-iql" for method in ("real", "dawm")}
+    iql = {f"{stage}@{DATASET}-{method}-iql" for stage in ("policy", "evaluate") for method in ("real", "dawm")}
     assert pending(changed) == {"check"} | iql
 
 
@@ -181,33 +181,22 @@ def test_a_change_of_css_redraws_the_page_alone(changed):
     assert pending(changed) == {"report"}
 
 
-NEW_ALGORITHM = '''"""A new algorithm: behaviour cloning under another name."""
-
-from stages.algorithms.bc import Learner
-from stages.common.settings import Rate, Section
-
-__all__ = ["Learner"]
-
-
-class Settings(Section):
-    """The section `cloning`."""
-
-    weight: Rate
-'''
-
-
-def test_a_new_algorithm_is_one_file_and_its_section(changed):
-    (changed / "stages/algorithms/cloning.py").write_text(NEW_ALGORITHM)
-    params = yaml.safe_load((changed / "params.yaml").read_text())
-    params["algorithms"].append("cloning")
-    params["cloning"] = {"weight": 1.0, "learning_rate": 0.01, "exceptions": {}}
+def test_the_new_algorithm_of_the_documentation_is_one_file_and_its_section(changed):
+    text = (ROOT / "docs/extending.md").read_text()
+    code, section = (re.search(rf"```{kind}\n(.+?)```", text, re.DOTALL)[1] for kind in ("python", "yaml"))
+    (changed / "stages/algorithms/noisy.py").write_text(code)
+    params = yaml.safe_load((changed / "params.yaml").read_text()) | yaml.safe_load(section)
+    params["algorithms"].append("noisy")
     write_params(changed, params)
-    cells = {f"policy@{DATASET}-{method}-cloning" for method in ("real", "dawm")}
+    cells = {f"policy@{DATASET}-{method}-noisy" for method in ("real", "dawm")}
     assert executed(run(changed, "dvc", "repro", "-s", "check", *sorted(cells))) == {"check"} | cells
-    settings = json.loads((changed / f"data/settings/{DATASET}/cloning.json").read_text())
-    assert (settings["weight"], settings["learning_rate"]) == (1.0, 0.01)
+    settings = json.loads((changed / f"data/settings/{DATASET}/noisy.json").read_text())
+    assert (settings["blur"], settings["learning_rate"]) == (0.1, 0.001)
     evaluations = {name.replace("policy", "evaluate") for name in cells}
     assert executed(run(changed, "dvc", "repro", "--dry")) == evaluations | {f"collect@{DATASET}", "tables", "report"}
+    run(changed, "dvc", "repro", "-s", *sorted(evaluations))
+    result = json.loads((changed / f"results/{DATASET}/real-noisy.json").read_text())
+    assert len(result["seeds"]) == params["seeds"]
 
 
 def test_bad_parameters_are_refused_before_any_work(changed):

@@ -10,6 +10,7 @@ It may hold as well:
 
 - `select(real, settings) → Transitions`: the real transitions that it learns from, by default all.
 - `columns(real, settings)`: what batches hold beside the transitions, see `Batches` (`rebrac.py`).
+- `TRAJECTORIES = True`: it learns from whole episodes, so from `real` alone (`rsp.py`).
 - `Policy`: how it acts, if not by a deterministic `Actor` of `policy/networks.py`; see `policy/acting.py` (`fql.py`).
 
 A learner must have:

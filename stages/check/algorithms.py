@@ -49,6 +49,12 @@ def settings_record(name: str) -> type[Section]:
     return namespace["Settings"]
 
 
+def needs_trajectories(name: str) -> bool:
+    """Whether an algorithm's file says `TRAJECTORIES = True`: it learns from whole episodes."""
+    statements = ast.parse((ALGORITHMS / f"{name}.py").read_text(encoding="utf-8")).body
+    return any("TRAJECTORIES" in defined(each) and ast.literal_eval(each.value) for each in statements)
+
+
 def optional(name: str, *records: type[Section]) -> type[Section]:
     """A record with the fields of all `records`, each of them optional."""
     fields = {key: field for record in records for key, field in record.model_fields.items()}

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 
-from stages.check.algorithms import resolved
+from stages.check.algorithms import needs_trajectories, resolved
 from stages.tasks.environments import resettable
 from stages.tasks.tasks import environment_of
 
@@ -32,6 +32,17 @@ def lambda_returns(params):
                 f"lambda_return = {settings['lambda_return']:g} of {algorithm} on {dataset}"
                 f" is not among dwm.lambda_returns = {available}"
             )
+
+
+def trajectories(params):
+    """Synthetic transitions do not form episodes."""
+    algorithm = next(filter(needs_trajectories, params.algorithms), None)
+    method = next((method for method in params.methods if method != "real"), None)
+    if algorithm and method:
+        raise ValueError(
+            f"algorithms: {algorithm} learns from whole episodes, which the transitions of {method} do not form;"
+            f" run it with methods = ['real']"
+        )
 
 
 def oracle_environments(params):
@@ -87,6 +98,7 @@ def check(params):
         sampler_steps,
         churn_levels,
         lambda_returns,
+        trajectories,
         oracle_environments,
         fidelity_neighbours,
         device_exists,

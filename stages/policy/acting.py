@@ -13,7 +13,7 @@ class Deterministic:
     An algorithm whose policies are of another kind has a class `Policy` like this one in its file.
 
     Arguments:
-        weights: `<network>.<name>` → tensor whose leading axis is the policies.
+        weights: `<network>.<name>` → tensor whose leading axis is the policies; `constant.<name>` → tensor.
         settings: the algorithm's.
 
     Attributes:
@@ -45,6 +45,10 @@ class Deterministic:
 
 def policy_of(policies: dict[str, torch.Tensor], algorithm: str, settings: SimpleNamespace, snapshots: slice):
     """What acts by these snapshots' weights; its policies are (snapshots × learners), learners varying fastest."""
-    weights = {name: part[snapshots].flatten(0, 1) for name, part in policies.items() if "." in name}
+    weights = {
+        name: part if name.startswith("constant.") else part[snapshots].flatten(0, 1)
+        for name, part in policies.items()
+        if "." in name
+    }
     kind = getattr(import_module(f"stages.algorithms.{algorithm}"), "Policy", Deterministic)
     return kind(weights, settings)

@@ -40,11 +40,13 @@ class Batches:
         chosen: the real transitions to learn from.
         settings: `batch`, `normalize_states`, `reward_scale` and `reward_shift`.
         columns: gives what the algorithm needs of a transition beyond (s, a, r, d, s'): Transitions of N rows →
-            {name: (N, width) float32 array}, which are `extra` of a batch. None: nothing.
+            {name: (N, width) float32 array}, which are `extra` of a batch. None: nothing. Its `constants`, {name:
+            array}, if there are any, are kept with the policy.
 
     Attributes:
         mean, std: (S,) tensors that normalise states.
         largest_return: upper bound on the absolute discounted return, given these rewards and discounts.
+        constants: those of `columns`.
         generators: each learner's generator; None without synthetic data.
     """
 
@@ -67,6 +69,8 @@ class Batches:
         self.scale = reward_scale(real) if settings.reward_scale == "returns" else settings.reward_scale
         sets = [data for data in (chosen, synthetic) if data is not None]
         extras = [columns(data) if columns else {} for data in sets]
+        constants = getattr(columns, "constants", {})
+        self.constants = {name: torch.from_numpy(value) for name, value in constants.items()}
         self.extra = {name: array.shape[1] for name, array in extras[0].items()}
         states, actions = self.sizes
         self.widths = [states + actions, 1, 1, states, *self.extra.values()]

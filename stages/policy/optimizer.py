@@ -5,7 +5,7 @@ import torch
 from stages.common.descent import descend as step
 
 
-def adam(groups, rate: float) -> torch.optim.Adam:
+def adam(groups, rate: float | torch.Tensor) -> torch.optim.Adam:
     """torch's fused Adam, capturable on CUDA.
 
     Arguments:

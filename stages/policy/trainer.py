@@ -46,8 +46,8 @@ def build_updates(
     module = import_module(f"stages.algorithms.{names[2]}")
     chosen = module.select(real, settings) if hasattr(module, "select") else real
     synthetic = synthetic and select_lambda(synthetic, settings.lambda_return, names)
-    columns = getattr(module, "columns", None)
-    batches = Batches(real, chosen, synthetic, seeds, settings, columns and columns(real, settings), device)
+    columns = module.columns(real, settings) if hasattr(module, "columns") else None
+    batches = Batches(real, chosen, synthetic, seeds, settings, columns, device)
     weights = [torch_stream(*names, seed, "weights") for seed in range(seeds)]
     learner = module.Learner(*batches.sizes, weights, settings, device)
     streams = [torch_stream(*names, seed, "updates", device=device) for seed in range(seeds)]
@@ -75,7 +75,8 @@ def train(
 
     Returns:
         a dict of tensors: weights `<network>.<name>` of the networks that act, with leading axes (snapshot, learner),
-        `steps` (snapshot,), `mean` and `std` (S,), and `generators` (learner,), -1 without synthetic data.
+        `steps` (snapshot,), `mean` and `std` (S,), `generators` (learner,), -1 without synthetic data, and
+        `constant.<name>` for what else the policy needs to know of the data.
 
     Raises:
         SystemExit: if a learner diverges, see `check_divergence`.
@@ -102,7 +103,8 @@ def train(
     batches = updates.batches
     generators = torch.tensor([-1] * seeds if batches.generators is None else batches.generators)
     facts = {"steps": torch.tensor(keep_at), "mean": batches.mean, "std": batches.std, "generators": generators}
-    return {**weights, **facts}
+    constants = {f"constant.{name}": value.cpu() for name, value in batches.constants.items()}
+    return {**weights, **facts, **constants}
 
 
 def acting(learner) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ LABELS = {  # as their papers write them; a name that is not here is shown as it
     "bc10": "10% BC",
     "rebrac": "ReBRAC",
     "fql": "FQL",
+    "rsp": "RSP",
     "idm": "inverse dynamics",
     "decision-diffuser": "Decision Diffuser",
     "diffuser": "Diffuser",
