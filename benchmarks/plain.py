@@ -244,4 +244,69 @@ class Rsp:
         return {"actor_loss" if phase else "planner_loss": loss.item()}
 
 
-LEARNERS = {"td3bc": Td3bc, "iql": Iql, "rebrac": Rebrac, "bc": Bc, "fql": Fql, "rsp": Rsp}
+class Sorl:
+    def __init__(self, states: int, actions: int, settings, adam=torch.optim.Adam):
+        self.c, self.steps = settings, 0
+        self.actor = mlp(states + actions + 2, settings.hidden, actions, between=gelu)
+        self.critics = [mlp(states + actions + 1, settings.hidden, 1, norm=True, between=gelu) for _ in range(2)]
+        self.target_actor, self.target_critics = deepcopy(self.actor), deepcopy(self.critics)
+        self.actor_optimizer = adam(self.actor.parameters(), settings.learning_rate)
+        critics = [p for critic in self.critics for p in critic.parameters()]
+        self.critic_optimizer = adam(critics, settings.learning_rate)
+
+    @staticmethod
+    def velocity(network, states, points, time, level):
+        column = torch.ones_like(points[:, :1])
+        return network(torch.cat([states, points, time * column, level * column], 1))
+
+    def sample(self, states, points, count: int):
+        for k in range(count):
+            points = points + self.velocity(self.actor, states, points, k / count, count.bit_length() - 1) / count
+        return points.clamp(-1, 1)
+
+    def clipped_step(self, optimizer, loss):
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], self.c.clip)
+        optimizer.step()
+
+    def train(self, batch, noise) -> dict[str, float]:
+        states, actions, rewards, discounts, next_states = batch
+        count = (1, 2, 4, 8)[self.steps % 4]
+        number = torch.full_like(rewards, count)[:, None]
+        with torch.no_grad():
+            pair = torch.cat([next_states, self.sample(next_states, noise["next"], count), number], 1)
+            q = torch.stack([q(pair)[:, 0] for q in self.target_critics])
+            target = rewards + discounts * (q.mean(0) if self.c.target_q == "mean" else q.min(0).values)
+        pair = torch.cat([states, actions, number], 1)
+        critic_loss = sum(F.mse_loss(q(pair)[:, 0], target) for q in self.critics)
+        self.clipped_step(self.critic_optimizer, critic_loss)
+
+        t, rest = torch.floor(noise["match time"] * 8) / 8, 1 - 1e-5
+        points = (1 - rest * t) * noise["match"] + t * actions
+        goal = actions - rest * noise["match"]
+        loss = self.c.matching_weight * F.mse_loss(self.velocity(self.actor, states, points, t, 3), goal)
+
+        third, errors = len(states) // 3, []
+        for level, rows in ((2, slice(third)), (1, slice(third, 2 * third)), (0, slice(2 * third, None))):
+            s, x0, a = states[rows], noise["halve"][rows], actions[rows]
+            t = torch.floor(noise["halve time"][rows] * 2**level) / 2**level
+            points, half = (1 - rest * t) * x0 + t * a, 1 / 2 ** (level + 1)
+            with torch.no_grad():
+                one = self.velocity(self.target_actor, s, points, t, level + 1)
+                two = self.velocity(self.target_actor, s, points + half * one, t + half, level + 1)
+            errors.append((self.velocity(self.actor, s, points, t, level) - (one + two) / 2) ** 2)
+        loss = loss + self.c.consistency_weight * torch.cat(errors).mean()
+
+        pair = torch.cat([states, self.sample(states, noise["policy"], count), number], 1)
+        q = sum(critic(pair)[:, 0] for critic in self.critics) / 2
+        actor_loss = loss - self.c.q_weight * q.mean() / (q.abs().mean().detach() if self.c.normalize_q else 1)
+        self.clipped_step(self.actor_optimizer, actor_loss)
+        update_target(self.target_actor, self.actor, self.c.tau)
+        for old, new in zip(self.target_critics, self.critics, strict=True):
+            update_target(old, new, self.c.tau)
+        self.steps += 1
+        return {"critic_loss": critic_loss.item(), "actor_loss": actor_loss.item(), "q": target.abs().mean().item()}
+
+
+LEARNERS = {"td3bc": Td3bc, "iql": Iql, "rebrac": Rebrac, "bc": Bc, "fql": Fql, "rsp": Rsp, "sorl": Sorl}

@@ -40,6 +40,7 @@ TINY = {
     "rebrac": {"hidden": [16, 16], "batch": 32},
     "fql": {"hidden": [16, 16]},
     "rsp": {"hidden": [16, 16], "batch": 32},
+    "sorl": {"hidden": [16, 16]},
     "evaluate": {"episodes": 2, "curve_episodes": 1},
     "fidelity": {"transitions": 300, "neighbours": 5, "starts": 50},
     "report": {"resamples": 200},

@@ -21,7 +21,7 @@ from tests.conftest import ROOT, settings_for
 
 SEEDS, BATCH, S, A, UPDATES, SCHEDULE = 3, 16, 4, 2, 10, 50
 CASES = ["td3bc", "iql deterministic", "iql gaussian", "iql dropout", "rebrac", "bc", "bc10"]
-CASES += ["fql mean", "fql min", "rsp"]
+CASES += ["fql mean", "fql min", "rsp", "sorl mean", "sorl min"]
 PLAIN = {**plain.LEARNERS, "bc10": plain.Bc}
 HIDDEN, DROPOUT = [16, 16], 0.3
 
@@ -68,6 +68,8 @@ def settings_of(params, case):
         vars(settings).update(actor_dropout=DROPOUT if kind == "dropout" else 0.0)
     if algorithm == "rsp":
         vars(settings).update(steps=UPDATES)
+    if algorithm == "sorl":
+        vars(settings).update(tau=0.1, target_q=kind, normalize_q=kind == "mean", clip=0.5)
     if algorithm == "fql":
         vars(settings).update(tau=0.1, target_q=kind, normalize_q=kind == "mean", alpha=2.0)
     if algorithm in ("td3bc", "rebrac"):

@@ -75,6 +75,24 @@ def test_fql_s_policy_is_the_flow_s_if_distillation_outweighs_q(params, bandit, 
         assert (near(chosen, mode) > 0.3).all()
 
 
+@pytest.mark.parametrize(("q_weight", "shares"), [(0.0, (0.3, 0.3)), (20.0, (0.0, 0.8))], ids=["clones", "chooses"])
+def test_sorl_holds_both_modes_or_picks_the_better_in_any_number_of_steps(params, bandit, device, q_weight, shares):
+    settings = settings_of(params, "sorl", q_weight=q_weight)
+    policies = train(bandit, None, ("bandit", "real", "sorl"), settings, SEEDS, device)
+    for steps in (2, 4, 8):
+        settings.act_steps = steps
+        chosen = actions_of(policies, "sorl", settings)
+        for mode, share in zip(MODES, shares, strict=True):
+            assert (near(chosen, mode) >= share).all(), (steps, mode)
+
+
+def test_of_several_actions_sorl_takes_the_one_with_the_largest_q(params, bandit, device):
+    """Its policy clones both modes; four tries leave one in sixteen without the better."""
+    settings = settings_of(params, "sorl", q_weight=0.0, best_of=4)
+    policies = train(bandit, None, ("bandit", "real", "sorl"), settings, SEEDS, device)
+    assert (near(actions_of(policies, "sorl", settings), MODES[1]) > 0.8).all()
+
+
 @pytest.fixture(scope="module")
 def line() -> Transitions:
     """Episodes of 20 steps along a line: half of them go up and earn 1 a step, half go down and earn nothing."""

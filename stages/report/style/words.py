@@ -19,6 +19,7 @@ LABELS = {  # as their papers write them; a name that is not here is shown as it
     "rebrac": "ReBRAC",
     "fql": "FQL",
     "rsp": "RSP",
+    "sorl": "SORL",
     "idm": "inverse dynamics",
     "decision-diffuser": "Decision Diffuser",
     "diffuser": "Diffuser",
