@@ -1,16 +1,20 @@
 """The pipeline on Ray: the order of stages, and a small project that loses workers and drivers."""
 
+import io
 import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
 from cluster import worker
 from cluster.order import Order, critical_path, makespan
+from cluster.report import Report
 from stages.common.files import write_text
 from tests.conftest import ROOT
 from tests.pipelines import commit, executed, run
@@ -87,6 +91,23 @@ def test_resources_name_stages_that_exist():
         yaml.safe_load(path.read_text())["stages"] for path in (ROOT / "dvc.yaml", *ROOT.glob("stages/*/*/dvc.yaml"))
     ]
     assert names <= set().union(*stages)
+
+
+def test_the_table_on_a_terminal_says_what_runs_where_what_waits_and_how_long_it_takes(tmp_path):
+    order = Order(DIAMOND, SECONDS)
+    report = Report(order, tmp_path / "log")
+    order.finish(order.take())
+    assert [order.take(), order.take()] == ["train", "card"]
+    report.begin(2)
+    report.started["train"] = "node-7", time.monotonic() - 4
+    screen = Console(width=100, file=io.StringIO())
+    screen.print(report.table())
+    heading, running, *caption = screen.file.getvalue().splitlines()
+    assert heading.split() == ["running", "on", "for", "expected"]
+    assert running.split() == ["train", "node-7", "00:00:04", "00:00:10"]
+    assert " ".join(" ".join(caption).split()) == "1 of 4 stages done, about 00:00:06 left; 1 wait"
+    assert report.remaining() == pytest.approx(7, abs=0.5)  # the rest of train, then report
+    assert (tmp_path / "log").read_text() == "00:00:00 3 stages, 2 at a time; about 0 min\n"
 
 
 PIPELINE = """
