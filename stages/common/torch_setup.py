@@ -12,6 +12,10 @@ def setup(device: str, threads: int) -> torch.device:
 
     `threads` is fixed in params.yaml, not taken from the machine, since sums differ in their last bits with it.
 
+    torch computes tanh, exp and their like on a CPU by MKL's vector library, which chooses its code when it is first
+    called. If two threads do so at once, one of them may compute that first call by other code: in 14 of 80 processes,
+    the first half of the first tanh had other last bits. So the first call is made here.
+
     Raises:
         SystemExit: if CUDA is asked for and not available.
     """
@@ -20,6 +24,7 @@ def setup(device: str, threads: int) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("params.yaml: device = 'cuda': no CUDA device here; allowed: auto, cpu")
     torch.set_num_threads(threads)
+    torch.zeros(1).tanh()  # by one thread, see above
     warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")  # not captured yet
     torch.set_float32_matmul_precision("high")  # TF32 on CUDA; nothing on a CPU
     return torch.device(device)
