@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from cluster.graph import UNKNOWN
 from cluster.order import Order, makespan
 
 ROWS = 15  # of running stages, on a terminal
@@ -64,7 +65,7 @@ class Report:
         first, self.slots = not self.slots, slots
         if first:
             known = f", {self.known} known from an earlier start" if self.known else ""
-            self.line(f"{self.order.left} stages{known}, {slots} at a time; about {self.remaining() / 60:.0f} min")
+            self.line(f"{self.order.left} stages{known}, {slots} at a time{self.estimate('')}")
 
     def repeat(self, seconds: float = 60):
         """Draws the table anew, and adds a line on what runs every so many seconds, for those who read the log."""
@@ -74,7 +75,12 @@ class Report:
             self.told, waiting = time.monotonic(), len(self.order.running - self.started.keys())
             running = ", ".join(f"{stage} on {host}" for stage, (host, _) in sorted(self.started.items())) or "nothing"
             queue = f"; waiting: {waiting}" if waiting else ""
-            self.line(f"running: {running}{queue}; about {self.remaining() / 60:.0f} min left")
+            self.line(f"running: {running}{queue}{self.estimate(' left')}")
+
+    def estimate(self, left: str) -> str:
+        """About how long the rest takes, in words; empty if no stage was ever timed here."""
+        timed = any(seconds != UNKNOWN for seconds in self.order.seconds.values())
+        return f"; about {self.remaining() / 60:.0f} min{left}" if timed and self.slots else ""
 
     def remaining(self) -> float:
         """Seconds that what is left will take, by simulation, from the times that stages are expected to take."""
@@ -92,11 +98,12 @@ class Report:
         for heading in ("running", "on", "for", "expected"):
             table.add_column(heading, overflow="ellipsis", no_wrap=True)
         for stage, (host, since) in started[:ROWS]:
-            table.add_row(stage, host, clock(now - since), clock(order.seconds[stage]))
+            expected = clock(order.seconds[stage]) if order.seconds[stage] != UNKNOWN else "unknown"
+            table.add_row(stage, host, clock(now - since), expected)
         more = [f"{len(started) - ROWS} more run"] if len(started) > ROWS else []
         more += [f"{count} wait"] if (count := len(order.running - self.started.keys())) else []
         more += [f"{len(order.failed)} failed"] if order.failed else []
-        ends = f", about {clock(self.remaining())} left" if self.slots else ""
-        table.caption = "; ".join([f"{len(order.done)} of {len(order.depends)} stages done{ends}", *more])
+        done = f"{len(order.done)} of {len(order.depends)} stages done"
+        table.caption = "; ".join([done + self.estimate(" left"), *more])
         table.caption_justify = "left"
         return table

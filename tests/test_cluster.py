@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 
 from cluster import worker
+from cluster.graph import UNKNOWN
 from cluster.order import Order, critical_path, makespan
 from cluster.report import Report
 from stages.common.files import write_text
@@ -94,7 +95,7 @@ def test_resources_name_stages_that_exist():
 
 
 def test_the_table_on_a_terminal_says_what_runs_where_what_waits_and_how_long_it_takes(tmp_path):
-    order = Order(DIAMOND, SECONDS)
+    order = Order(DIAMOND, {**SECONDS, "train": 130.0})
     report = Report(order, tmp_path / "log")
     order.finish(order.take())
     assert [order.take(), order.take()] == ["train", "card"]
@@ -104,10 +105,13 @@ def test_the_table_on_a_terminal_says_what_runs_where_what_waits_and_how_long_it
     screen.print(report.table())
     heading, running, *caption = screen.file.getvalue().splitlines()
     assert heading.split() == ["running", "on", "for", "expected"]
-    assert running.split() == ["train", "node-7", "00:00:04", "00:00:10"]
-    assert " ".join(" ".join(caption).split()) == "1 of 4 stages done, about 00:00:06 left; 1 wait"
-    assert report.remaining() == pytest.approx(7, abs=0.5)  # the rest of train, then report
-    assert (tmp_path / "log").read_text() == "00:00:00 3 stages, 2 at a time; about 0 min\n"
+    assert running.split() == ["train", "node-7", "00:00:04", "00:02:10"]
+    assert " ".join(" ".join(caption).split()) == "1 of 4 stages done; about 2 min left; 1 wait"
+    assert report.remaining() == pytest.approx(127, abs=0.5)  # the rest of train, then report
+    assert (tmp_path / "log").read_text() == "00:00:00 3 stages, 2 at a time; about 2 min\n"
+    untimed = Report(Order(DIAMOND, dict.fromkeys(DIAMOND, UNKNOWN)), tmp_path / "log")
+    untimed.begin(2)
+    assert (tmp_path / "log").read_text().endswith("4 stages, 2 at a time\n")
 
 
 PIPELINE = """

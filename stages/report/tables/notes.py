@@ -166,7 +166,7 @@ def notes(scores: Scores) -> list[str]:
     return [
         source(scores),
         *scale_notes(scores, deviation),
-        f"{plural(seeds, 'seed')}, {episodes} each, in {environments}; last checkpoint, actions without exploration noise.",
+        f"{plural(seeds, 'seed')}, {episodes} each, in {environments}; last checkpoint, no exploration noise.",
         *interval_notes(scores),
         "Behaviour: the average score of the episodes in the data.",
     ]
