@@ -5,11 +5,11 @@ the length lead. So few steps suffice, and Q's gradient passes through all of th
 """
 
 from copy import deepcopy
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import AfterValidator
 
+from stages.common.descent import laid_out_like
 from stages.common.settings import Fraction, NonNegative, Positive, Rate, Section
 from stages.policy.draws import Draw
 from stages.policy.networks import Mlp, TwinCritic, frozen, glorot, restored, track
@@ -17,12 +17,6 @@ from stages.policy.optimizer import adam
 
 LEVELS = 3  # steps of length 1 / 2^level, from one step to eight
 NOISE_LEFT = 1e-5  # share of the noise that stays at t = 1
-
-
-def power_of_two(value: int) -> int:
-    if value not in (1, 2, 4, 8):
-        raise ValueError("must be 1, 2, 4 or 8")
-    return value
 
 
 class Settings(Section):
@@ -35,7 +29,7 @@ class Settings(Section):
     normalize_q: bool
     clip: Rate
     tau: Fraction
-    act_steps: Annotated[Positive, AfterValidator(power_of_two)]
+    act_steps: Literal[1, 2, 4, 8]
     best_of: Positive
 
 
@@ -111,7 +105,7 @@ def descend_clipped(optimizer: torch.optim.Adam, losses: torch.Tensor, largest: 
     factors = (largest / sum(squares).sqrt()).clamp(max=1.0)
     for weight, gradient in zip(weights, gradients, strict=True):
         scaled = gradient * factors.repeat(len(gradient) // len(losses)).view(-1, 1, 1)
-        weight.grad = torch.empty_like(weight).copy_(scaled)
+        weight.grad = laid_out_like(weight, scaled)
     optimizer.step()
     optimizer.zero_grad()
 
@@ -151,8 +145,14 @@ class Learner:
         if settings.best_of > 1:
             self.acts |= {f"critic{k}": Half(self.critic, k) for k in range(2)}
         noise, time = Draw("normal", action), Draw("uniform", 1)
-        self.draws = {"next": noise, "match": noise, "match time": time, "halve": noise, "halve time": time}
-        self.draws["policy"] = noise
+        self.draws = {
+            "next": noise,
+            "match": noise,
+            "match time": time,
+            "halve": noise,
+            "halve time": time,
+            "policy": noise,
+        }
 
     @torch.no_grad()
     def target(self, batch, noise, level: int) -> torch.Tensor:
