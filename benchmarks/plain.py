@@ -309,4 +309,107 @@ class Sorl:
         return {"critic_loss": critic_loss.item(), "actor_loss": actor_loss.item(), "q": target.abs().mean().item()}
 
 
+class Saq:
+    def __init__(self, states: int, actions: int, settings, adam=torch.optim.Adam):
+        self.c, self.steps = settings, 0
+        width, hidden, rate = settings.code_width, settings.hidden, settings.learning_rate
+        self.encoder = mlp(states + actions, hidden, width)
+        self.decoder = mlp(states + width, hidden, actions)
+        self.codes = nn.Parameter(torch.randn(settings.codes, width))
+        self.behaviour, self.critic = (mlp(states, hidden, settings.codes) for _ in range(2))
+        self.value = mlp(states, hidden, 1)
+        self.target_critic = deepcopy(self.critic)
+        parts = [self.codes, *self.encoder.parameters(), *self.decoder.parameters()]
+        self.optimizers = [adam(parts, rate), adam(self.behaviour.parameters(), rate)]
+        self.optimizers.append(adam([*self.critic.parameters(), *self.value.parameters()], rate))
+        self.first = int(settings.quantiser_share * settings.steps + 0.5)
+        self.second = self.first + int(settings.behaviour_share * settings.steps + 0.5)
+
+    def train(self, batch, noise) -> dict[str, float]:
+        states, actions, rewards, discounts, next_states = batch
+        encoded = self.encoder(torch.cat([states, actions], 1))
+        code = torch.cdist(encoded, self.codes).argmin(1)
+        self.steps += 1
+        if self.steps <= self.first:
+            quantised = self.codes[code]
+            decoded = self.decoder(torch.cat([states, encoded + (quantised - encoded).detach()], 1))
+            loss = ((decoded - actions) ** 2).sum(1).mean()
+            loss = loss + F.mse_loss(encoded, quantised.detach()) + F.mse_loss(quantised, encoded.detach())
+            step([self.optimizers[0]], loss)
+            return {"quantiser_loss": loss.item()}
+        if self.steps <= self.second:
+            loss = F.cross_entropy(self.behaviour(states), code)
+            step([self.optimizers[1]], loss)
+            return {"behaviour_loss": loss.item()}
+        rows = torch.arange(len(code))
+        with torch.no_grad():
+            q = self.target_critic(states)[rows, code]
+            target = rewards + discounts * self.value(next_states)[:, 0]
+        advantage = q - self.value(states)[:, 0]
+        value_loss = (torch.abs(self.c.expectile - (advantage < 0).to(q)) * advantage**2).mean()
+        critic_loss = F.mse_loss(self.critic(states)[rows, code], target)
+        step([self.optimizers[2]], value_loss + critic_loss)
+        update_target(self.target_critic, self.critic, self.c.tau)
+        return {"value_loss": value_loss.item(), "critic_loss": critic_loss.item(), "q": q.abs().mean().item()}
+
+
+class Gtp:
+    def __init__(self, states: int, actions: int, settings, adam=torch.optim.Adam):
+        self.c = settings
+        self.actor = mlp(states + actions + 2, settings.hidden, actions, between=gelu)
+        self.critics = [mlp(states + actions, settings.hidden, 1) for _ in range(2)]
+        self.target_actor, self.target_critics = deepcopy(self.actor), deepcopy(self.critics)
+        self.actor_optimizer = adam(self.actor.parameters(), settings.learning_rate)
+        self.critic_optimizers = [adam(q.parameters(), settings.learning_rate) for q in self.critics]
+        self.grid, self.act_grid = self.levels(settings.levels), self.levels(settings.jumps + 1)
+
+    def levels(self, count: int) -> torch.Tensor:
+        high, low = (sigma ** (1 / self.c.rho) for sigma in (self.c.sigma_max, self.c.sigma_min))
+        return torch.stack([torch.tensor((high + k / (count - 1) * (low - high)) ** self.c.rho) for k in range(count)])
+
+    def clean(self, network, states, x, t, u):
+        total = t**2 + self.c.sigma_data**2
+        inputs = torch.cat([states, x / total**0.5, torch.log(t) / 4, torch.log(u) / 4], 1)
+        return self.c.sigma_data**2 / total * x + t * self.c.sigma_data / total**0.5 * network(inputs)
+
+    def jump(self, network, states, x, t, u):
+        return (1 - u / t) * self.clean(network, states, x, t, u) + u / t * x
+
+    def act(self, states, noise):
+        column, x = torch.ones_like(noise[:, :1]), noise * self.act_grid[0]
+        for k in range(self.c.jumps):
+            x = self.jump(self.target_actor, states, x, self.act_grid[k] * column, self.act_grid[k + 1] * column)
+        return x.clamp(-1, 1)
+
+    def train(self, batch, noise) -> dict[str, float]:
+        states, actions, rewards, discounts, next_states = batch
+        pair = torch.cat([states, actions], 1)
+        with torch.no_grad():
+            next_pair = torch.cat([next_states, self.act(next_states, noise["next"])], 1)
+            target = rewards + discounts * torch.min(*(q(next_pair) for q in self.target_critics))[:, 0]
+        critic_loss = sum(F.mse_loss(q(pair)[:, 0], target) for q in self.critics)
+        step(self.critic_optimizers, critic_loss)
+
+        i = (noise["from"][:, 0] * (self.c.levels - 1)).long()
+        j = i + 1 + (noise["to"][:, 0] * (self.c.levels - 1 - i)).long()
+        t, u, v = (self.grid[index][:, None] for index in (i, i + 1, j))
+        with torch.no_grad():
+            own = torch.cat([states, self.act(states, noise["here"])], 1)
+            value, q = (torch.min(*(critic(each) for critic in self.critics))[:, 0] for each in (own, pair))
+            advantage = q - value
+            weight = (self.c.eta * advantage.clamp(min=0) / (advantage.std() + 1e-6)).exp()
+            weight = weight.clamp(max=self.c.max_weight)
+            goal = self.jump(self.target_actor, states, actions + u * noise["noise"], u, v)
+        points = actions + t * noise["noise"]
+        consistency = ((self.jump(self.actor, states, points, t, v) - goal) ** 2).mean(1)
+        denoising = ((self.clean(self.actor, states, points, t, t) - actions) ** 2).mean(1)
+        actor_loss = (weight * (consistency + self.c.flow_weight * denoising)).mean()
+        step([self.actor_optimizer], actor_loss)
+        update_target(self.target_actor, self.actor, self.c.tau)
+        for old, new in zip(self.target_critics, self.critics, strict=True):
+            update_target(old, new, self.c.tau)
+        return {"critic_loss": critic_loss.item(), "actor_loss": actor_loss.item(), "q": target.abs().mean().item()}
+
+
 LEARNERS = {"td3bc": Td3bc, "iql": Iql, "rebrac": Rebrac, "bc": Bc, "fql": Fql, "rsp": Rsp, "sorl": Sorl}
+LEARNERS |= {"saq": Saq, "gtp": Gtp}

@@ -10,19 +10,19 @@ import pytest
 import torch
 import yaml
 
-from benchmarks import plain
+from benchmarks import plain, plain_planners
 from stages.algorithms import bc10
 from stages.check import algorithms
 from stages.check.schema import Params
 from stages.common.torch_setup import torch_stream
-from stages.policy.batches import Batch
+from stages.policy.batches import Batch, Window
 from stages.policy.draws import draws_of
 from tests.conftest import ROOT, settings_for
 
 SEEDS, BATCH, S, A, UPDATES, SCHEDULE = 3, 16, 4, 2, 10, 50
 CASES = ["td3bc", "iql deterministic", "iql gaussian", "iql dropout", "rebrac", "bc", "bc10"]
-CASES += ["fql mean", "fql min", "rsp", "sorl mean", "sorl min"]
-PLAIN = {**plain.LEARNERS, "bc10": plain.Bc}
+CASES += ["fql mean", "fql min", "rsp", "sorl mean", "sorl min", "saq", "gtp", "dd", "diffuser", "mpdiffuser"]
+PLAIN = {**plain.LEARNERS, **plain_planners.LEARNERS, "bc10": plain.Bc}
 HIDDEN, DROPOUT = [16, 16], 0.3
 
 
@@ -66,8 +66,12 @@ def settings_of(params, case):
     if algorithm == "iql":
         vars(settings).update(deterministic_actor=kind == "deterministic", tau=0.1, max_weight=1.5)
         vars(settings).update(actor_dropout=DROPOUT if kind == "dropout" else 0.0)
-    if algorithm == "rsp":
+    if algorithm in ("rsp", "saq"):
         vars(settings).update(steps=UPDATES)
+    if algorithm in plain_planners.LEARNERS:
+        vars(settings).update(width=8, blocks=2, horizon=3, ema=0.9)
+    if algorithm == "gtp":
+        vars(settings).update(tau=0.1, eta=2.0, max_weight=5.0, sigma_max=10.0, levels=10)
     if algorithm == "sorl":
         vars(settings).update(tau=0.1, target_q=kind, normalize_q=kind == "mean", clip=0.5)
     if algorithm == "fql":
@@ -93,7 +97,11 @@ def batch_of(k: int, algorithm: str) -> Batch:
         extra = {"next_actions": normal(SEEDS, BATCH, A).tanh(), "next_known": known}
     if algorithm == "rsp":
         extra = {"progress": normal(SEEDS, BATCH, 1), "change": normal(SEEDS, BATCH, S + 1)}
-    return Batch(*batch, extra)
+    if algorithm not in plain_planners.LEARNERS:
+        return Batch(*batch, extra)
+    exists = torch.arange(3) < torch.from_numpy(rng.integers(1, 4, (SEEDS, BATCH, 1)))
+    actions, following = normal(SEEDS, BATCH, 3, A).tanh(), normal(SEEDS, BATCH, 3, S)
+    return Batch(*batch, {"returns": normal(SEEDS, BATCH, 1)}, Window(actions, following, exists.double()))
 
 
 def noise_of(k: int, learner) -> dict[str, torch.Tensor]:
@@ -107,6 +115,8 @@ def batch_of_seed(batch: Batch, k: int) -> list[torch.Tensor]:
     """Seed k's part of the batch, in the form that the plain implementation takes."""
     both = batch.states_and_actions[k]
     parts = [both[:, :S], both[:, S:], batch.rewards[k], batch.discounts[k], batch.next_states[k]]
+    if batch.window is not None:
+        return [*parts, batch.extra["returns"][k], *(part[k] for part in vars(batch.window).values())]
     return [*parts, *(part[k] if part.shape[-1] > 1 else part[k, :, 0] for part in batch.extra.values())]
 
 
@@ -116,7 +126,11 @@ def pairs(learner, single, k: int):
     Yields:
         (name, stacked body, index in the stack, plain network).
     """
-    for name in ("actor", "target_actor", "value", "flow", "planner"):
+    for name in (
+        *("actor", "target_actor", "value", "flow", "planner"),
+        *("encoder", "decoder", "behaviour", "critic", "target_critic"),
+        *("inverse", "average", "dynamics", "average_dynamics", "ranker"),
+    ):
         if hasattr(single, name):
             network = getattr(learner, name)
             yield name, getattr(network, "body", network), k, getattr(single, name)
@@ -127,6 +141,10 @@ def pairs(learner, single, k: int):
 
 def weights(body, index: int, network: torch.nn.Sequential):
     """Yields pairs of corresponding weights, (those at `index` of the stack, the plain network's), layer by layer."""
+    if isinstance(network, plain_planners.Residual):
+        for (_, ours), theirs in zip(sorted(body.named_parameters()), sorted(network.named_parameters()), strict=True):
+            yield ours[index].view(theirs[1].mT.shape if theirs[1].dim() == 2 else theirs[1].shape), theirs[1].t()
+        return
     linear = [layer for layer in network if isinstance(layer, torch.nn.Linear)]
     for ours, theirs in zip(body.layers, linear, strict=True):
         yield ours.weight[index], theirs.weight.T
@@ -142,9 +160,12 @@ def build(params, case, optimizer):
     algorithm, settings = settings_of(params, case)
     streams = [torch_stream("test", seed) for seed in range(SEEDS)]
     learner = import_module(f"stages.algorithms.{algorithm}").Learner(S, A, streams, settings, torch.device("cpu"))
+    learner.constants = {"change": torch.ones(S).double()}
     for name, part in list(vars(learner).items()):
         if isinstance(part, torch.nn.Module):
             part.double()
+        elif torch.is_tensor(part):
+            setattr(learner, name, part.double())
         elif isinstance(part, torch.optim.Adam) and optimizer is torch.optim.SGD:
             setattr(
                 learner, name, torch.optim.SGD([{key: g[key] for key in ("params", "lr")} for g in part.param_groups])
@@ -158,6 +179,11 @@ def build(params, case, optimizer):
                 theirs.data.copy_(ours)
         for spread in getattr(single, "log_stds", ()):
             spread.data = spread.data.double()
+        for name, part in vars(single).items():
+            if type(part) is torch.Tensor:
+                setattr(single, name, part.double())
+        if hasattr(single, "codes"):
+            single.codes.data = learner.codebook.weight[k].detach().clone()
         if hasattr(single, "log_std"):
             single.log_std.data = single.log_std.data.double()
         if case == "iql dropout":
@@ -171,14 +197,15 @@ def build(params, case, optimizer):
 def test_ten_updates_equal_those_of_the_plain_implementation(params, case, optimizer):
     """With gradient descent the weights move by the gradients themselves, which checks the gradients' scale too."""
     algorithm, learner, singles = build(params, case, optimizer)
-    initial = {name: part.clone() for name, part in learner.actor.state_dict().items()}
+    first = next(pairs(learner, singles[0], 0))[1]
+    initial = {name: part.clone() for name, part in first.state_dict().items()}
     for update in range(UPDATES):
         batch, noise = batch_of(update, algorithm), noise_of(update, learner)
         masks = [numbers for name, numbers in noise.items() if name.startswith("kept")]
         phase = learner.phase(update) if hasattr(learner, "phase") else update % learner.phases
         losses = learner.update(batch, noise, phase)
         for k, single in enumerate(singles):
-            layers = [layer for layer in single.actor if isinstance(layer, GivenDropout)]
+            layers = [layer for layer in getattr(single, "actor", ()) if isinstance(layer, GivenDropout)]
             for layer, mask in zip(layers, masks, strict=True):
                 layer.mask = mask[k]
             expected = single.train(batch_of_seed(batch, k), {name: numbers[k] for name, numbers in noise.items()})
@@ -192,7 +219,9 @@ def test_ten_updates_equal_those_of_the_plain_implementation(params, case, optim
         if case in ("iql gaussian", "iql dropout"):
             torch.testing.assert_close(learner.actor.log_std[k, 0], single.log_std, rtol=1e-7, atol=1e-10)
             assert single.log_std.abs().min() > 1e-5  # it has moved
-    assert not any(torch.equal(part, initial[name]) for name, part in learner.actor.state_dict().items())
+        if algorithm == "saq":
+            torch.testing.assert_close(learner.codebook.weight[k], single.codes, rtol=1e-7, atol=1e-10)
+    assert not any(torch.equal(part, initial[name]) for name, part in first.state_dict().items())
 
 
 def test_rebrac_s_initial_weights_follow_its_authors_code(params):

@@ -92,9 +92,10 @@ def test_every_stage_declares_the_code_that_it_runs():
 
 
 def test_no_stage_declares_code_that_it_does_not_run():
-    unused = set()
+    """A dependency of a matrix cannot vary with its algorithm, so one algorithm of all that runs the code is enough."""
+    unused, algorithms = set(), closure(set((ROOT / "stages/algorithms").glob("[a-z]*.py")))
     for stage in STAGES:
-        files = runs(stage.cmd)
+        files = runs(stage.cmd) | (algorithms if stage.name.partition("@")[0] in ("policy", "evaluate") else set())
         for path in code(stage):
             if not any(path in (file, *file.parents) for file in files):
                 unused.add((stage.addressing, str(path.relative_to(ROOT))))

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from stages.algorithms import rsp
-from stages.common.transitions import Transitions
+from stages.common.transitions import Transitions, return_to_go
 from stages.policy.acting import policy_of
+from stages.policy.planning import Outlook
 from stages.policy.trainer import acting, build_updates, train
 from tests.conftest import settings_for
 
@@ -131,3 +132,108 @@ def test_rsp_plans_where_the_return_asked_for_leads_and_acts_to_get_there(params
         planned = policy.planner(state)[..., 0] * ahead.spread[0] + ahead.shift[0]
         np.testing.assert_allclose(planned, direction * 0.4, atol=0.08)
         np.testing.assert_allclose(policy(start, None, None)[0], direction * 0.8, atol=0.1)
+
+
+def test_saq_s_codes_hold_both_modes_and_a_small_temperature_picks_the_better(params, bandit, device):
+    settings = settings_of(params, "saq", codes=64)
+    vars(settings).update(steps=2000, snapshot_every=2000)
+    policies = train(bandit, None, ("bandit", "real", "saq"), settings, SEEDS, device)
+    settings.temperature = 1000.0  # Q weighs nothing, so it acts as the data do
+    chosen = actions_of(policies, "saq", settings)
+    for mode in MODES:
+        assert ((near(chosen, mode) > 0.3) & (near(chosen, mode) < 0.65)).all()
+    settings.temperature = 0.05
+    assert (near(actions_of(policies, "saq", settings), MODES[1]) > 0.9).all()
+    settings.sample = False
+    chosen = actions_of(policies, "saq", settings)
+    assert (near(chosen, MODES[1]) == 1).all()
+    assert (chosen == chosen[:, :1]).all()
+
+
+def test_gtp_holds_both_modes_in_any_number_of_jumps_and_leans_to_the_better(params, bandit, device):
+    settings = settings_of(params, "gtp", eta=0.0, sigma_max=5.0)
+    vars(settings).update(steps=2000, snapshot_every=2000)
+    policies = train(bandit, None, ("bandit", "real", "gtp"), settings, SEEDS, device)
+    for settings.jumps in (2, 5):
+        chosen = actions_of(policies, "gtp", settings)
+        assert all((near(chosen, mode) > 0.3).all() for mode in MODES)
+    settings.eta = 3.0
+    policies = train(bandit, None, ("bandit", "real", "gtp"), settings, SEEDS, device)
+    chosen = actions_of(policies, "gtp", settings)
+    assert (near(chosen, MODES[1]) > 2 * near(chosen, MODES[0])).all()
+
+
+PLANNERS = ("dd", "diffuser", "mpdiffuser")
+
+
+def planning(params, algorithm: str, **changes) -> SimpleNamespace:
+    settings = settings_of(params, algorithm, horizon=4, width=64, blocks=2, ema=0.99, normalize_states=True)
+    vars(settings).update(changes)
+    return settings
+
+
+def first_actions(policies: dict, algorithm: str, settings, target: float | None = None) -> np.ndarray:
+    """(seeds, 20) actions at the start of the line; the return that plans aim at may be replaced."""
+    if target is not None:
+        policies = {**policies, "constant.target": torch.tensor([target], dtype=torch.float32)}
+    policy = policy_of(policies, algorithm, settings, slice(-1, None))
+    noise = torch.randn(SEEDS, 20, policy.noise, generator=torch.Generator().manual_seed(0))
+    start = (torch.zeros(SEEDS, 20, 1) - policies["mean"]) / policies["std"]
+    return policy(start, noise, None)[0][..., 0].numpy()
+
+
+@pytest.mark.parametrize("algorithm", ["dd", "mpdiffuser"])
+def test_a_planner_acts_for_the_return_that_it_is_asked_for(params, line, device, algorithm):
+    settings = planning(params, algorithm, target_quantile=0.95, guidance=1.0)
+    policies = train(line, None, ("line", "real", algorithm), settings, SEEDS, device)
+    outlook = Outlook(line, settings)
+    asked = np.quantile(return_to_go(line.rewards, line.episode, settings.discount), 0.95)
+    assert policies["constant.target"].item() == pytest.approx((asked - outlook.center) / outlook.scale, rel=1e-4)
+    np.testing.assert_allclose(first_actions(policies, algorithm, settings), 0.8, atol=0.2)
+    if algorithm == "mpdiffuser":
+        settings.candidates = 1  # the ranker would choose the plan that goes up, whatever was asked for
+    nothing = -outlook.center / outlook.scale
+    np.testing.assert_allclose(first_actions(policies, algorithm, settings, nothing), -0.8, atol=0.2)
+
+
+def test_diffuser_goes_both_ways_unless_the_value_guides_or_chooses(params, line, device):
+    settings = planning(params, "diffuser", guidance=0.0, candidates=1)
+    policies = train(line, None, ("line", "real", "diffuser"), settings, SEEDS, device)
+    aimless = first_actions(policies, "diffuser", settings)
+    for direction in (-0.8, 0.8):
+        assert (np.abs(aimless - direction) < 0.2).sum(1).min() >= 4
+    settings.guidance = 1.0
+    guided = first_actions(policies, "diffuser", settings)
+    assert ((guided > 0.6).mean(1) > (aimless > 0.6).mean(1)).all()
+    settings.guidance, settings.candidates = 0.0, 16
+    assert (first_actions(policies, "diffuser", settings) > 0.6).mean() > 0.95
+
+
+def test_mpdiffuser_s_ranker_adds_discounted_rewards_until_the_first_end(params, line, device):
+    """A ranker that is told: the reward is the first change, the task ends where the action exceeds 0.5."""
+    settings = planning(params, "mpdiffuser", steps=1, discount=0.5, end_penalty=10.0)
+    policies = train(line, None, ("line", "real", "mpdiffuser"), settings, SEEDS, device)
+    policy = policy_of(policies, "mpdiffuser", settings, slice(-1, None))
+    policy.ranker = lambda inputs: torch.stack([inputs[..., 1], inputs[..., 2] - 0.5], dim=-1)
+    plans = torch.zeros(SEEDS, 2, 4, 2)
+    plans[..., 1] = torch.tensor([1.0, 2.0, 4.0, 8.0])
+    plans[:, 1, 1:3, 0] = 1.0
+    ranks = policy.ranks(torch.zeros(SEEDS, 2, 1), plans)
+    torch.testing.assert_close(ranks, torch.tensor([[1 + 1 + 1 + 1.0, 1 + (2 - 10) / 2]] * SEEDS))
+
+
+@pytest.mark.parametrize("algorithm", PLANNERS)
+def test_a_plan_is_followed_for_as_many_steps_as_asked_for(params, line, device, algorithm):
+    settings = planning(params, algorithm, steps=5, execute=3)
+    policies = train(line, None, ("line", "real", algorithm), settings, SEEDS, device)
+    policy, plans = policy_of(policies, algorithm, settings, slice(-1, None)), []
+    plan = policy.plan
+    policy.plan = lambda *given: plans.append(plan(*given)) or plans[-1]
+    memory, taken = None, []
+    for step in range(6):
+        noise = torch.randn(SEEDS, 2, policy.noise, generator=torch.Generator().manual_seed(step))
+        actions, memory = policy(torch.full((SEEDS, 2, 1), 0.1 * step), noise, memory)
+        taken.append(actions)
+    assert len(plans) == 2
+    expected = torch.cat([each[:, :, :3] for each in plans], dim=2).clamp(-1, 1)
+    torch.testing.assert_close(torch.stack(taken, dim=2), expected)

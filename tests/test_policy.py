@@ -378,7 +378,7 @@ def test_compiled_and_captured_updates_equal_plain_ones(params, episodes, synthe
     vars(settings).update(compile=variant not in ("bc", "bc10"))  # their loss is a part of the others'
     with inductor.patch({"cpp.simdlen": 1}):  # torch would cache the effect of `cpp.vec_isa_ok`
         compiled = train(episodes, made_by(variant, synthetic), names(variant), settings, 2, device)
-    period = {"td3bc": 2, "rebrac": 2, "rsp": 2, "sorl": 4}.get(variant, 1)
+    period = {"td3bc": 2, "rebrac": 2, "rsp": 2, "sorl": 4, "saq": 3}.get(variant, 1)
     assert sum(replays.values()) == CHUNK + 30 - WARM_UP * period
     assert set(replays) == {(phase,) for phase in range(period)}
     for name, tensor in plain.items():

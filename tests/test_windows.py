@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.world_model.windows import Windows, return_to_go, steps_left
+from stages.common.transitions import return_to_go, steps_left
+from stages.world_model.windows import Windows
 
 
 def test_return_to_go_is_the_discounted_sum_of_the_rest_of_the_trajectory(episodes):

@@ -11,7 +11,7 @@ import torch
 
 from stages.common.settings import Fraction, Positive, Rate, Section
 from stages.policy.draws import Draw
-from stages.policy.networks import Mlp, TwinCritic, frozen, glorot, restored, track
+from stages.policy.networks import Mlp, TwinCritic, combined, frozen, glorot, restored, track
 from stages.policy.optimizer import adam, descend
 
 
@@ -58,8 +58,8 @@ class Policy:
     def __init__(self, weights: dict[str, torch.Tensor], settings):
         inputs = weights["actor.layers.0.weight"].shape[1]
         self.noise = weights[f"actor.layers.{len(settings.hidden)}.weight"].shape[2]  # as many numbers as actions
-        self.actor = OneStep(inputs - self.noise, self.noise, settings.hidden, [torch.Generator()])
-        restored(self.actor, {name.removeprefix("actor."): weight for name, weight in weights.items()})
+        actor = OneStep(inputs - self.noise, self.noise, settings.hidden, [torch.Generator()])
+        self.actor = restored(actor, weights, "actor")
 
     def __call__(self, states, noise, memory):
         return self.actor(states, noise).clamp(-1, 1), memory
@@ -103,8 +103,7 @@ class Learner:
         """r + d · agg Q'(s', clip μ(s', z')): (learners, batch)."""
         actions = self.actor(batch.next_states, noise).clamp(-1, 1)
         q = self.target_critic(torch.cat([batch.next_states, actions], dim=-1))
-        q = q.mean(0) if self.settings.target_q == "mean" else q.amin(0)
-        return batch.rewards + batch.discounts * q
+        return batch.rewards + batch.discounts * combined(q, self.settings.target_q)
 
     def critic_loss(self, batch, target) -> torch.Tensor:
         """Sum of both critics' mean squared errors: (learners,)."""

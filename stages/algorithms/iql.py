@@ -11,7 +11,7 @@ from torch import nn
 from stages.common.settings import Fraction, NonNegative, Probability, Rate, Section
 from stages.policy.draws import Draw
 from stages.policy.networks import Actor, Mlp, TwinCritic, frozen, track
-from stages.policy.optimizer import adam, descend
+from stages.policy.optimizer import adam, cosine, descend
 
 
 class Settings(Section):
@@ -100,8 +100,8 @@ class Learner:
             "critic_loss": self.critic_loss(batch, next_value),
             "actor_loss": self.actor_loss(batch, advantage, [noise[name] for name in self.masks]),
         }
-        cosine = (1 + torch.cos(self.updates * (math.pi / self.settings.steps))) / 2
-        self.optimizer.param_groups[1]["lr"].copy_(self.settings.learning_rate * cosine)
+        rate = self.settings.learning_rate * cosine(self.updates, self.settings.steps)
+        self.optimizer.param_groups[1]["lr"].copy_(rate)
         self.updates += 1
         descend(self.optimizer, sum(losses.values()))
         track(self.target_critic, self.critic, self.settings.tau)

@@ -16,7 +16,7 @@ from stages.common.settings import Fraction, Positive, Section
 from stages.common.transitions import Transitions, return_to_go
 from stages.policy.draws import Draw
 from stages.policy.networks import Linear, Mlp, restored
-from stages.policy.optimizer import adam, descend
+from stages.policy.optimizer import adam, cosine, descend
 
 TRAJECTORIES = True  # it learns from sequences, which only real data are
 
@@ -95,9 +95,8 @@ class Policy:
 
     def __init__(self, weights: dict[str, torch.Tensor], settings):
         def network(name: str) -> Gaussian:
-            own = {key.removeprefix(f"{name}."): part for key, part in weights.items() if key.startswith(f"{name}.")}
-            inputs, outputs = own["body.layers.0.weight"].shape[1], own["log_std"].shape[2]
-            return restored(Gaussian(inputs, outputs, settings.hidden, [torch.Generator()]), own)
+            inputs, outputs = weights[f"{name}.body.layers.0.weight"].shape[1], weights[f"{name}.log_std"].shape[2]
+            return restored(Gaussian(inputs, outputs, settings.hidden, [torch.Generator()]), weights, name)
 
         self.planner, self.actor, self.target = network("planner"), network("actor"), weights["constant.target"]
 
@@ -147,8 +146,7 @@ class Learner:
         """One step of the phase's network; its learning rate falls from the full one to 0 by a cosine."""
         steps = (self.planner_steps, self.settings.steps - self.planner_steps)[phase]
         optimizer = (self.planner_optimizer, self.actor_optimizer)[phase]
-        cosine = (1 + torch.cos(self.updates[phase] * (math.pi / steps))) / 2
-        optimizer.param_groups[0]["lr"].copy_(self.settings.learning_rate * cosine)
+        optimizer.param_groups[0]["lr"].copy_(self.settings.learning_rate * cosine(self.updates[phase], steps))
         self.updates[phase] += 1
         loss = self.actor_loss(batch, noise["blur"]) if phase else self.planner_loss(batch)
         descend(optimizer, loss)

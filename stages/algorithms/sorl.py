@@ -9,11 +9,10 @@ from typing import Literal
 
 import torch
 
-from stages.common.descent import laid_out_like
 from stages.common.settings import Fraction, NonNegative, Positive, Rate, Section
 from stages.policy.draws import Draw
-from stages.policy.networks import Mlp, TwinCritic, frozen, glorot, restored, track
-from stages.policy.optimizer import adam
+from stages.policy.networks import Mlp, TwinCritic, combined, frozen, glorot, restored, track
+from stages.policy.optimizer import adam, descend
 
 LEVELS = 3  # steps of length 1 / 2^level, from one step to eight
 NOISE_LEFT = 1e-5  # share of the noise that stays at t = 1
@@ -66,13 +65,15 @@ class Policy:
         self.actions = weights[f"actor.layers.{len(settings.hidden)}.weight"].shape[2]
         state, streams = inputs - self.actions - 2, [torch.Generator()]
         self.noise = self.actions * settings.best_of
-        own = {name.removeprefix("actor."): part for name, part in weights.items() if name.startswith("actor.")}
-        self.actor = restored(Shortcut(state, self.actions, settings.hidden, streams), own)
+        self.actor = restored(Shortcut(state, self.actions, settings.hidden, streams), weights, "actor")
         if settings.best_of > 1:
-            names = [name.removeprefix("critic0.") for name in weights if name.startswith("critic0.")]
-            twins = {name: torch.cat([weights[f"critic{k}.{name}"] for k in range(2)]) for name in names}
+            twins = {
+                name.replace("critic0", "critic"): torch.cat([part, weights[name.replace("critic0", "critic1")]])
+                for name, part in weights.items()
+                if name.startswith("critic0.")
+            }
             critic = TwinCritic(state, self.actions + 1, settings.hidden, streams, norm=True, gelu=True)
-            self.critic = restored(critic, twins)
+            self.critic = restored(critic, twins, "critic")
 
     def __call__(self, states, noise, memory):
         policies, episodes, _ = states.shape
@@ -80,8 +81,7 @@ class Policy:
         actions = self.actor.sample(many, noise.reshape(policies, -1, self.actions), self.level)
         if self.settings.best_of == 1:
             return actions, memory
-        q = judged(self.critic, many, actions, self.level)
-        q = q.mean(0) if self.settings.target_q == "mean" else q.amin(0)
+        q = combined(judged(self.critic, many, actions, self.level), self.settings.target_q)
         best = q.view(policies, episodes, -1).argmax(-1, keepdim=True)[..., None]
         actions = actions.view(policies, episodes, -1, self.actions)
         return actions.gather(2, best.expand(-1, -1, 1, self.actions))[:, :, 0], memory
@@ -95,19 +95,6 @@ class Half:
 
     def named_parameters(self):
         return ((name, weight.chunk(2)[self.which]) for name, weight in self.critic.named_parameters())
-
-
-def descend_clipped(optimizer: torch.optim.Adam, losses: torch.Tensor, largest: float):
-    """`descend`, with each learner's gradient scaled down to that norm if it is larger."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    gradients = torch.autograd.grad(losses.sum(), weights)
-    squares = [gradient.square().flatten(1).sum(1).view(-1, len(losses)).sum(0) for gradient in gradients]
-    factors = (largest / sum(squares).sqrt()).clamp(max=1.0)
-    for weight, gradient in zip(weights, gradients, strict=True):
-        scaled = gradient * factors.repeat(len(gradient) // len(losses)).view(-1, 1, 1)
-        weight.grad = laid_out_like(weight, scaled)
-    optimizer.step()
-    optimizer.zero_grad()
 
 
 class Learner:
@@ -159,8 +146,7 @@ class Learner:
         """r + d · agg Q'(s', π(s', z', k), k): (learners, batch)."""
         actions = self.actor.sample(batch.next_states, noise, level)
         q = judged(self.target_critic, batch.next_states, actions, level)
-        q = q.mean(0) if self.settings.target_q == "mean" else q.amin(0)
-        return batch.rewards + batch.discounts * q
+        return batch.rewards + batch.discounts * combined(q, self.settings.target_q)
 
     def critic_loss(self, batch, steps, target) -> torch.Tensor:
         """Sum of both critics' mean squared errors: (learners,); `steps` is k, (learners, batch, 1)."""
@@ -199,10 +185,10 @@ class Learner:
         """One step of the critics, then one of the policy; `phase` is the level of k = 2^phase."""
         target = self.target(batch, noise["next"], phase)
         critic_loss = self.critic_loss(batch, torch.full_like(noise["match time"], 2**phase), target)
-        descend_clipped(self.critic_optimizer, critic_loss, self.settings.clip)
+        descend(self.critic_optimizer, critic_loss, self.settings.clip)
         flow_loss = self.flow_loss(batch, *(noise[name] for name in ("match", "match time", "halve", "halve time")))
         actor_loss = flow_loss + self.settings.q_weight * self.policy_loss(batch, noise["policy"], phase)
-        descend_clipped(self.actor_optimizer, actor_loss, self.settings.clip)
+        descend(self.actor_optimizer, actor_loss, self.settings.clip)
         track(self.target_critic, self.critic, self.settings.tau)
         track(self.target_actor, self.actor, self.settings.tau)
         losses = {"critic_loss": critic_loss.detach(), "actor_loss": actor_loss.detach()}

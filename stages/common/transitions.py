@@ -146,3 +146,9 @@ def return_to_go(rewards: np.ndarray, episode: np.ndarray, discount: float) -> n
     starts = np.flatnonzero(np.diff(episode, prepend=episode[0] - 1))
     parts = np.split(rewards.astype(np.float64), starts[1:])
     return np.concatenate([lfilter([1.0], [1.0, -discount], part[::-1])[::-1] for part in parts])
+
+
+def steps_left(episode: np.ndarray) -> np.ndarray:
+    """(N,) number of transitions from each one, inclusive, to the end of its episode."""
+    ends = np.append(np.flatnonzero(np.diff(episode)), len(episode) - 1)
+    return ends[np.searchsorted(ends, np.arange(len(episode)))] - np.arange(len(episode)) + 1

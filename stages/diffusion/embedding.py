@@ -8,9 +8,9 @@ FREQUENCIES = 8
 
 
 def features(x: torch.Tensor) -> torch.Tensor:
-    """(B,) scalars of order 1 → (B, features.width): x, its sines and cosines, of half-periods 4, 2, 1, …"""
-    angles = x[:, None] * (math.pi / 4 * 2.0 ** torch.arange(FREQUENCIES, device=x.device))
-    return torch.cat([x[:, None], angles.sin(), angles.cos()], dim=1)
+    """(…) scalars of order 1 → (…, features.width): x, its sines and cosines, of half-periods 4, 2, 1, …"""
+    angles = x[..., None] * (math.pi / 4 * 2.0 ** torch.arange(FREQUENCIES, device=x.device))
+    return torch.cat([x[..., None], angles.sin(), angles.cos()], dim=-1)
 
 
 features.width = 1 + 2 * FREQUENCIES

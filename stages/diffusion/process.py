@@ -14,8 +14,8 @@ import torch
 
 
 def shaped(sigma: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Reshapes (B,) or () to broadcast against x, (B, …)."""
-    return sigma.reshape(-1, *[1] * (x.dim() - 1))
+    """Reshapes a tensor of x's first dimensions, or (), to broadcast against x."""
+    return sigma.reshape(*sigma.shape, *[1] * (x.dim() - sigma.dim()))
 
 
 class Process:

@@ -17,7 +17,7 @@ from stages.common.rng import numpy_stream
 from stages.common.settings import root
 from stages.common.stage import begin
 from stages.common.torch_setup import setup, torch_stream
-from stages.common.transitions import Transitions, return_to_go
+from stages.common.transitions import Transitions, return_to_go, steps_left
 from stages.diffusion.settings import Sampler
 from stages.fidelity.settings import Fidelity
 from stages.fidelity.value import Value
@@ -25,7 +25,6 @@ from stages.idm import model as idm
 from stages.synthetic_data.terminals import rule_of
 from stages.tasks.tasks import Task
 from stages.world_model import model as world_model
-from stages.world_model.windows import steps_left
 
 READS = root("discount", "target_return", "terminals", "device", "threads") | {"sampler": Sampler, "fidelity": Fidelity}
 

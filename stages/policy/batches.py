@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from stages.common.transitions import Transitions
+from stages.common.transitions import Transitions, steps_left
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Batch:
     discounts: torch.Tensor  # (learners, batch)
     next_states: torch.Tensor  # (learners, batch, S)
     extra: dict[str, torch.Tensor] = field(default_factory=dict)  # (learners, batch, width) each, see `Batches`
+    window: "Window | None" = None  # for an algorithm that has a horizon
 
     @property
     def states(self) -> torch.Tensor:
@@ -26,6 +27,15 @@ class Batch:
     @property
     def actions(self) -> torch.Tensor:
         return self.states_and_actions[..., self.next_states.shape[-1] :]
+
+
+@dataclass(frozen=True)
+class Window:
+    """H transitions from each one of a batch on. Beyond the episode's end the last one is repeated."""
+
+    actions: torch.Tensor  # (learners, batch, H, A)
+    next_states: torch.Tensor  # (learners, batch, H, S)
+    exists: torch.Tensor  # (learners, batch, H), 1 within the episode, 0 beyond its end
 
 
 class Batches:
@@ -42,6 +52,7 @@ class Batches:
         columns: gives what the algorithm needs of a transition beyond (s, a, r, d, s'): Transitions of N rows →
             {name: (N, width) float32 array}, which are `extra` of a batch. None: nothing. Its `constants`, {name:
             array}, if there are any, are kept with the policy.
+        horizon: H of the batches' windows, 0 for none; `chosen` must then be whole episodes.
 
     Attributes:
         mean, std: (S,) tensors that normalise states.
@@ -59,6 +70,7 @@ class Batches:
         settings,
         columns: Callable[[Transitions], dict[str, np.ndarray]] | None,
         device: torch.device,
+        horizon: int = 0,
     ):
         self.sizes = (real.observations.shape[1], real.actions.shape[1])
         self.settings, batch = settings, settings.batch
@@ -70,7 +82,9 @@ class Batches:
         sets = [data for data in (chosen, synthetic) if data is not None]
         extras = [columns(data) if columns else {} for data in sets]
         constants = getattr(columns, "constants", {})
-        self.constants = {name: torch.from_numpy(value) for name, value in constants.items()}
+        self.constants = {name: torch.from_numpy(value).to(device) for name, value in constants.items()}
+        self.offsets = torch.arange(horizon, device=device)
+        self.left = torch.from_numpy(steps_left(chosen.episode)).to(device) if horizon else None
         self.extra = {name: array.shape[1] for name, array in extras[0].items()}
         states, actions = self.sizes
         self.widths = [states + actions, 1, 1, states, *self.extra.values()]
@@ -116,11 +130,22 @@ class Batches:
 
     def __call__(self, uniform: torch.Tensor) -> Batch:
         """The batch for uniform draws from [0, 1), (learners, batch) float64."""
-        rows = self.rows[self.first + (uniform * self.count).long()]
+        index = self.first + (uniform * self.count).long()
+        rows = self.rows[index]
         states_and_actions, rewards, discounts, *rest = rows.split(self.widths, dim=-1)
         next_states, *extra = (part.contiguous() for part in rest)
         extra = dict(zip(self.extra, extra, strict=True))
-        return Batch(states_and_actions.contiguous(), rewards[..., 0], discounts[..., 0], next_states, extra)
+        window = self.window(index) if len(self.offsets) else None
+        return Batch(states_and_actions.contiguous(), rewards[..., 0], discounts[..., 0], next_states, extra, window)
+
+    def window(self, index: torch.Tensor) -> Window:
+        """The windows that begin at rows `index`, (learners, batch)."""
+        left = self.left[index][..., None]
+        states_and_actions, _, _, next_states, *_ = self.rows[index[..., None] + self.offsets.minimum(left - 1)].split(
+            self.widths, dim=-1
+        )
+        actions = states_and_actions[..., self.sizes[0] :].contiguous()
+        return Window(actions, next_states.contiguous(), (self.offsets < left).to(actions))
 
 
 def reward_scale(real: Transitions) -> float:

@@ -121,12 +121,21 @@ def glorot(module: nn.Module, streams: Sequence[torch.Generator]):
             layer.bias.zero_()
 
 
-def restored(module: nn.Module, weights: dict[str, torch.Tensor]) -> nn.Module:
-    """The module with saved weights, whose leading axis may have another length: that of the saved policies."""
+def restored(module: nn.Module, weights: dict[str, torch.Tensor], network: str) -> nn.Module:
+    """The module with the saved weights `<network>.<name>`.
+
+    Their leading axis may have another length than the module's: that of the saved policies.
+    """
     for name, _ in list(module.named_parameters()):
         owner, _, leaf = name.rpartition(".")
-        setattr(module.get_submodule(owner), leaf, nn.Parameter(weights[name], requires_grad=False))
+        saved = nn.Parameter(weights[f"{network}.{name}"], requires_grad=False)
+        setattr(module.get_submodule(owner), leaf, saved)
     return module
+
+
+def combined(q: torch.Tensor, how: str) -> torch.Tensor:
+    """(2, …) values of both critics → (…), their "mean" or their "min"."""
+    return q.mean(0) if how == "mean" else q.amin(0)
 
 
 @torch.no_grad()

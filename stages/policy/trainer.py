@@ -47,9 +47,11 @@ def build_updates(
     chosen = module.select(real, settings) if hasattr(module, "select") else real
     synthetic = synthetic and select_lambda(synthetic, settings.lambda_return, names)
     columns = module.columns(real, settings) if hasattr(module, "columns") else None
-    batches = Batches(real, chosen, synthetic, seeds, settings, columns, device)
+    horizon = getattr(settings, "horizon", 0)
+    batches = Batches(real, chosen, synthetic, seeds, settings, columns, device, horizon)
     weights = [torch_stream(*names, seed, "weights") for seed in range(seeds)]
     learner = module.Learner(*batches.sizes, weights, settings, device)
+    learner.constants = batches.constants
     streams = [torch_stream(*names, seed, "updates", device=device) for seed in range(seeds)]
     cuda = device.type == "cuda"
     compiled = cuda if settings.compile == "auto" else settings.compile

@@ -3,13 +3,7 @@
 import numpy as np
 import torch
 
-from stages.common.transitions import Transitions, return_to_go
-
-
-def steps_left(episode: np.ndarray) -> np.ndarray:
-    """(N,) number of transitions from each one, inclusive, to the end of its episode."""
-    ends = np.append(np.flatnonzero(np.diff(episode)), len(episode) - 1)
-    return ends[np.searchsorted(ends, np.arange(len(episode)))] - np.arange(len(episode)) + 1
+from stages.common.transitions import Transitions, return_to_go, steps_left
 
 
 class Windows:

@@ -1,0 +1,119 @@
+"""Decision Diffuser (Ajay et al. 2023, arXiv 2211.15657): plans states by diffusion, and infers the action to the next one.
+
+DAWM's parts used as a policy: a diffusion model of the states to come, given the state at hand and the return to reach,
+and an inverse dynamics model. It plans anew at each step.
+"""
+
+from copy import deepcopy
+
+import torch
+
+from stages.common.settings import Fraction, NonNegative, Probability
+from stages.diffusion.guidance import guided
+from stages.diffusion.samplers import ddim
+from stages.policy.draws import Draw
+from stages.policy.networks import Mlp, frozen, restored, track
+from stages.policy.optimizer import adam, cosine, descend
+from stages.policy.planning import Denoiser, Outlook, Planning, changes_of, draws_of_window, leveled
+from stages.policy.settings import Planner
+
+TRAJECTORIES = True  # it learns from windows of episodes
+columns = Outlook
+
+
+class Settings(Planner):
+    """The settings that the section `dd` of params.yaml adds to those of `policy`."""
+
+    guidance: NonNegative
+    null_probability: Probability
+    target_quantile: Fraction
+
+
+class Policy(Planning):
+    """Plans the states to come, and takes the actions that the inverse model infers between them."""
+
+    def __init__(self, weights: dict[str, torch.Tensor], settings):
+        super().__init__(weights, settings)
+        actions, streams = weights[f"inverse.layers.{len(settings.hidden)}.weight"].shape[2], [torch.Generator()]
+        self.planner = restored(
+            Denoiser(self.state, self.state, self.state, True, settings, streams), weights, "planner"
+        )
+        self.inverse = restored(Mlp([2 * self.state, *settings.hidden, actions], streams), weights, "inverse")
+        self.target, self.reach = weights["constant.target"], weights["constant.reach"]
+        self.sigmas, self.noise = self.planner.process.sigmas(settings.sampler_steps), settings.horizon * self.state
+
+    def changes(self, states, noise) -> torch.Tensor:
+        """The planned changes of the state, (policies, episodes, H, S)."""
+        target = self.target.expand(*states.shape[:2], 1)
+        conditions = {
+            known: self.planner.condition(states, target, torch.full_like(target, float(known)))
+            for known in (True, False)
+        }
+
+        def denoise(points, sigma, known):
+            clean = self.planner(points, leveled(sigma, states), conditions[known])
+            return clean.clamp(-self.reach, self.reach)
+
+        points = self.settings.temperature * self.sigmas[0] * noise.unflatten(-1, (self.settings.horizon, self.state))
+        return ddim(guided(denoise, self.settings.guidance), points, self.sigmas)
+
+    def plan(self, states, noise):
+        changes = self.changes(states, noise)[:, :, : self.settings.execute]
+        after = self.states_of(states, changes)
+        before = torch.cat([states[:, :, None], after[:, :, :-1]], dim=2)
+        pairs = torch.cat([before, changes], dim=-1)
+        return self.inverse(pairs.flatten(1, 2)).view(*pairs.shape[:3], -1)
+
+
+class Learner:
+    """Diffusion models of states and inverse models of all learners. Both take a step in each update.
+
+    For windows of changes x that begin in s, with returns-to-go R hidden from a share `null_probability`,
+
+        EDM's loss of D(x + σ ε, σ; s, R), the first step weighted by `first_weight`       diffusion
+        mean (I(s, s') - a)²                                                               inverse model
+
+    Plans come from the moving average of the diffusion model's weights. Differs from the paper: windows hold changes of
+    the state, not states, and the first state is a condition of the network instead of being overwritten at each noise
+    level, as in the suite's world model; EDM's noise levels and few DDIM steps in place of 100 DDPM steps; a residual
+    MLP in place of a U-Net. The return to reach is a quantile of the data's returns-to-go, not chosen for each task.
+    """
+
+    phases, compiled = 1, ("planner_loss", "inverse_loss")
+
+    def __init__(self, state: int, action: int, streams, settings, device):
+        self.settings = settings
+        self.planner = Denoiser(state, state, state, True, settings, streams).to(device)
+        self.inverse = Mlp([2 * state, *settings.hidden, action], streams).to(device)
+        self.average = frozen(deepcopy(self.planner))
+        self.acts = {"planner": self.average, "inverse": self.inverse}
+        self.optimizer = adam(
+            [*self.planner.parameters(), *self.inverse.parameters()],
+            torch.tensor(settings.learning_rate, device=device),
+        )
+        self.draws = draws_of_window(settings.horizon, state) | {"shown": Draw("kept", 1, settings.null_probability)}
+        self.updates = torch.zeros((), dtype=torch.float64, device=device)
+
+    def planner_loss(self, batch, level, uniform, noise, shown) -> torch.Tensor:
+        condition = self.planner.condition(batch.states, batch.extra["returns"], shown.to(batch.rewards))
+        steps = changes_of(batch, self.constants["change"])
+        first = self.settings.first_weight
+        return self.planner.loss(steps, batch.window.exists, condition, level, uniform, noise, first)
+
+    def inverse_loss(self, batch) -> torch.Tensor:
+        change = (batch.next_states - batch.states) / self.constants["change"]
+        inferred = self.inverse(torch.cat([batch.states, change], dim=-1))
+        return (inferred - batch.actions).square().mean((1, 2))
+
+    def update(self, batch, noise, phase: int) -> dict[str, torch.Tensor]:
+        self.optimizer.param_groups[0]["lr"].copy_(
+            self.settings.learning_rate * cosine(self.updates, self.settings.steps)
+        )
+        self.updates += 1
+        losses = {
+            "planner_loss": self.planner_loss(batch, *(noise[name] for name in ("level", "uniform", "noise", "shown"))),
+            "inverse_loss": self.inverse_loss(batch),
+        }
+        descend(self.optimizer, sum(losses.values()))
+        track(self.average, self.planner, 1 - self.settings.ema)
+        return {name: loss.detach() for name, loss in losses.items()}

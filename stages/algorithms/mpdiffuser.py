@@ -1,0 +1,162 @@
+"""MPDiffuser (arXiv 2512.08280): a planner and a dynamics model denoise a plan in turns, and a ranker chooses one.
+
+The planner proposes actions and states that lead to a large return; the dynamics model, told the proposed actions,
+pulls the states to where these actions lead.
+"""
+
+from copy import deepcopy
+from itertools import pairwise
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from stages.common.settings import Fraction, NonNegative, Positive, Probability
+from stages.policy.draws import Draw
+from stages.policy.networks import Mlp, frozen, restored, track
+from stages.policy.optimizer import adam, cosine, descend
+from stages.policy.planning import Denoiser, Outlook, Planning, changes_of, draws_of_window, leveled
+from stages.policy.settings import Planner
+
+TRAJECTORIES = True  # it learns from windows of episodes
+columns = Outlook
+
+
+class Settings(Planner):
+    """The settings that the section `mpdiffuser` of params.yaml adds to those of `policy`."""
+
+    guidance: NonNegative
+    null_probability: Probability
+    target_quantile: Fraction
+    candidates: Positive
+    end_penalty: NonNegative
+
+
+class Policy(Planning):
+    """Follows the one of `candidates` plans that the ranker likes best."""
+
+    def __init__(self, weights: dict[str, torch.Tensor], settings):
+        super().__init__(weights, settings)
+        state, streams = self.state, [torch.Generator()]
+        step = weights["planner.leave.bias"].shape[2] // settings.horizon
+        self.planner = restored(Denoiser(state, step, step, True, settings, streams), weights, "planner")
+        self.dynamics = restored(Denoiser(state, step, state, True, settings, streams), weights, "dynamics")
+        self.ranker = restored(Mlp([state + step, *settings.hidden, 2], streams), weights, "ranker")
+        self.target, self.sigmas = weights["constant.target"], self.planner.process.sigmas(settings.sampler_steps)
+        self.reach = torch.cat([torch.ones(step - state), weights["constant.reach"]])
+        self.shape, self.noise = (settings.horizon, step), settings.candidates * settings.horizon * step
+
+    def guided(self, network, points, sigma, conditions):
+        """The clean estimate of a network's columns, with classifier-free guidance, within the data's range."""
+        given, hidden = (network(points, leveled(sigma, condition), condition) for condition in conditions)
+        clean = hidden + self.settings.guidance * (given - hidden)
+        reach = self.reach[-clean.shape[-1] :]
+        return clean.clamp(-reach, reach)
+
+    def denoised(self, states, points) -> torch.Tensor:
+        """Plans (policies, plans, H, D): at each noise level the dynamics model denoises the states, then the planner all."""
+        target = self.target.expand(*states.shape[:2], 1)
+        conditions = [self.planner.condition(states, target, torch.full_like(target, known)) for known in (1.0, 0.0)]
+        for sigma, lower in pairwise(self.sigmas):
+            kept = (lower / sigma).square()
+            actions, changes = points.split([self.shape[1] - self.state, self.state], dim=-1)
+            changes = torch.lerp(self.guided(self.dynamics, points, sigma, conditions), changes, kept)
+            points = torch.cat([actions, changes], dim=-1)
+            points = torch.lerp(self.guided(self.planner, points, sigma, conditions), points, kept)
+        return points
+
+    def ranks(self, states, plans) -> torch.Tensor:
+        """The predicted discounted rewards of plans, less the penalty at their first predicted end: (policies, plans)."""
+        actions, changes = plans.split([self.shape[1] - self.state, self.state], dim=-1)
+        after = self.states_of(states, changes)
+        before = torch.cat([states[:, :, None], after[:, :, :-1]], dim=2)
+        inputs = torch.cat([before, changes, actions], dim=-1)
+        rewards, ends = self.ranker(inputs.flatten(1, 2)).view(*inputs.shape[:3], 2).unbind(-1)
+        ended = (ends > 0).to(rewards).cumsum(-1)
+        goes_on, first = ended - (ends > 0).to(rewards) == 0, (ended == 1) & (ends > 0)
+        discounts = self.settings.discount ** torch.arange(self.shape[0])
+        return (goes_on * (rewards - self.settings.end_penalty * first) * discounts).sum(-1)
+
+    def plan(self, states, noise):
+        policies, episodes, _ = states.shape
+        many = states.repeat_interleave(self.settings.candidates, dim=1)
+        points = self.settings.temperature * self.sigmas[0] * noise.reshape(policies, -1, *self.shape)
+        plans = self.denoised(many, points)
+        best = self.ranks(many, plans).view(policies, episodes, -1).argmax(-1)[..., None, None, None]
+        plans = plans.view(policies, episodes, -1, *self.shape)
+        return plans.gather(2, best.expand(-1, -1, 1, *self.shape))[:, :, 0, :, : -self.state]
+
+
+class Learner:
+    """Planners, dynamics models and rankers of all learners. All take a step in each update.
+
+    For windows x of actions and changes of the state that begin in s, with returns-to-go R hidden from a share
+    `null_probability`,
+
+        EDM's loss of P(x + σ ε, σ; s, R), the first step weighted by `first_weight`           planner
+        EDM's loss of the states alone, of M(x + σ ε, σ; s, R), with draws of its own           dynamics model
+        (r - r̂)² + cross-entropy of the task's end, for s, s' and a                             ranker
+
+    Acting, both models go from each noise level to the next, the dynamics model first, as in the authors' code: the
+    posterior's mean, without its noise (theirs is scaled by 0.001). Their dynamics model is conditioned on the return
+    as well. Differs from it: windows hold changes of the state; EDM's noise levels, few of them, where theirs are 100;
+    residual MLPs in place of U-Nets; the ranker's end is one network with its reward; no warm start of plans. The
+    authors' settings for each task are not public.
+    """
+
+    phases, compiled = 1, ("planner_loss", "dynamics_loss", "ranker_loss")
+
+    def __init__(self, state: int, action: int, streams, settings, device):
+        self.settings, step = settings, action + state
+        self.planner = Denoiser(state, step, step, True, settings, streams).to(device)
+        self.dynamics = Denoiser(state, step, state, True, settings, streams).to(device)
+        self.ranker = Mlp([state + step, *settings.hidden, 2], streams).to(device)
+        self.average, self.average_dynamics = (frozen(deepcopy(each)) for each in (self.planner, self.dynamics))
+        self.acts = {"planner": self.average, "dynamics": self.average_dynamics, "ranker": self.ranker}
+        trained = [self.planner, self.dynamics, self.ranker]
+        weights = [weight for network in trained for weight in network.parameters()]
+        self.optimizer = adam(weights, torch.tensor(settings.learning_rate, device=device))
+        shown = Draw("kept", 1, settings.null_probability)
+        self.draws = {
+            **draws_of_window(settings.horizon, step, "planner "),
+            **draws_of_window(settings.horizon, step, "dynamics "),
+            "planner shown": shown,
+            "dynamics shown": shown,
+        }
+        self.updates = torch.zeros((), dtype=torch.float64, device=device)
+
+    def window_loss(self, network, batch, first: float, level, uniform, noise, shown) -> torch.Tensor:
+        condition = network.condition(batch.states, batch.extra["returns"], shown.to(batch.rewards))
+        steps = torch.cat([batch.window.actions, changes_of(batch, self.constants["change"])], dim=-1)
+        return network.loss(steps, batch.window.exists, condition, level, uniform, noise, first)
+
+    def planner_loss(self, batch, *numbers) -> torch.Tensor:
+        return self.window_loss(self.planner, batch, self.settings.first_weight, *numbers)
+
+    def dynamics_loss(self, batch, *numbers) -> torch.Tensor:
+        return self.window_loss(self.dynamics, batch, 1.0, *numbers)
+
+    def ranker_loss(self, batch) -> torch.Tensor:
+        change = (batch.next_states - batch.states) / self.constants["change"]
+        reward, end = self.ranker(torch.cat([batch.states, change, batch.actions], dim=-1)).unbind(-1)
+        ended = (batch.discounts == 0).to(reward)
+        wrong = binary_cross_entropy_with_logits(end, ended, reduction="none")
+        return ((reward - batch.rewards).square() + wrong).mean(-1)
+
+    def update(self, batch, noise, phase: int) -> dict[str, torch.Tensor]:
+        self.optimizer.param_groups[0]["lr"].copy_(
+            self.settings.learning_rate * cosine(self.updates, self.settings.steps)
+        )
+        self.updates += 1
+        drawn = {
+            name: [noise[f"{name} {part}"] for part in ("level", "uniform", "noise", "shown")]
+            for name in ("planner", "dynamics")
+        }
+        losses = {
+            "planner_loss": self.planner_loss(batch, *drawn["planner"]),
+            "dynamics_loss": self.dynamics_loss(batch, *drawn["dynamics"]),
+            "ranker_loss": self.ranker_loss(batch),
+        }
+        descend(self.optimizer, sum(losses.values()))
+        track(self.average, self.planner, 1 - self.settings.ema)
+        track(self.average_dynamics, self.dynamics, 1 - self.settings.ema)
+        return {name: loss.detach() for name, loss in losses.items()}
