@@ -205,7 +205,8 @@ def test_files_of_an_earlier_grid_are_removed_or_ignored(built, tmp_path, monkey
     report()
     assert Path("results/collected/walker2d-medium.json").exists()  # still there, but not read
     assert (
-        "The grid has real data alone, so there is no difference to report." in Path("reports/index.html").read_text()
+        "The grid has scores of real data only, so there is no difference to report."
+        in Path("reports/index.html").read_text()
     )
     written = {name: content for name, content in outputs(tmp_path).items() if not name.startswith("reports/data")}
     for name, content in written.items():

@@ -14,6 +14,7 @@ from stages.evaluate.rollout import episodes
 from stages.evaluate.settings import Evaluate
 from stages.policy.acting import policy_of
 from stages.policy.policies import load as load_policies
+from stages.policy.policies import not_applicable
 from stages.tasks.environments import name_of
 from stages.tasks.tasks import Task
 
@@ -21,9 +22,15 @@ READS = root("source", "threads") | {"evaluate": Evaluate}
 
 
 def result(cell: Namespace, params) -> dict:
-    """The content of the result file: all episodes of the last snapshot, and the learning curve."""
+    """The content of the result file: all episodes of the last snapshot, and the learning curve.
+
+    If the cell has no policies, the file says why.
+    """
+    path = f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors"
+    if reason := not_applicable(path):
+        return {**vars(cell), "not_applicable": reason}
     task = Task.load(cell.dataset)
-    policies, *kind = load_policies(f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors")
+    policies, *kind = load_policies(path)
     steps, generators = policies["steps"].tolist(), policies["generators"].tolist()
 
     def play(snapshots: slice, count: int):

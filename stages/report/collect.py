@@ -18,12 +18,13 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
     """All results of one data set that the report needs.
 
     Returns:
-        {"dataset", "data", "phases", "fidelity", "cells" in the order of the grid}.
+        {"dataset", "data", "phases", "fidelity", "cells" in the order of the grid, "not_applicable": those without
+        results, with the reason}.
 
     Raises:
         SystemExit: if a cell's file is missing, holds another cell or has another number of seeds; names cell and file.
     """
-    cells = []
+    cells, not_applicable = [], []
     for method in methods:
         for algorithm in algorithms:
             path = folder / f"{method}-{algorithm}.json"
@@ -34,6 +35,9 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
             if names != expected:
                 held = " × ".join(map(str, names.values()))
                 raise SystemExit(f"{name}: {path} holds cell {held}; delete it and run: dvc repro")
+            if "not_applicable" in cell:
+                not_applicable.append(cell)
+                continue
             if cells and len(cell["seeds"]) != len(cells[0]["seeds"]):
                 first = f"{cells[0]['method']}-{cells[0]['algorithm']}.json has {len(cells[0]['seeds'])}"
                 raise SystemExit(f"{name}: {path} has {len(cell['seeds'])} seeds, {first}; run: dvc repro")
@@ -48,6 +52,7 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
             for method in methods
         },
         "cells": cells,
+        "not_applicable": not_applicable,
     }
 
 
