@@ -92,6 +92,7 @@ def test_each_seed_has_its_own_episode_starts_shared_by_methods_algorithms_and_s
     returns = np.array([entry["returns"] for entry in one["seeds"]])
     assert len(np.unique(returns)) == returns.size == SEEDS * 4
     np.testing.assert_array_equal([entry["returns"] for entry in other["seeds"]], returns)
+    assert one["passes"] == 1
     assert len(one["curve"]) == 2
     for point in one["curve"]:
         np.testing.assert_array_equal(point["scores"], 100 * returns)

@@ -68,6 +68,9 @@ def test_an_algorithm_that_learns_from_whole_episodes_is_not_applicable_to_synth
     }
     assert {names for names, cell in cells.items() if "not_applicable" in cell} == {("dawm", "rsp")}
     assert [len(cell["seeds"]) for cell in cells.values() if "seeds" in cell] == [2] * 3
+    acting = (project / "reports/tables/acting.md").read_text()
+    assert f"| {DATASET} | Network passes for one action | 1 | 2 |" in acting
+    assert "–" not in acting  # every time was recorded
     table = (project / "reports/tables/scores.md").read_text()
     assert table.count(" n/a |") == 1
     assert "RSP with DAWM: the algorithm learns from whole episodes, which synthetic transitions do not form." in table

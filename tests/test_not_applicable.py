@@ -89,7 +89,7 @@ def rows(folder: Path, name: str) -> list[str]:
     return (folder / f"reports/tables/{name}.md").read_text().partition("\n\n")[0].splitlines()[2:]
 
 
-@pytest.mark.parametrize("name", ["scores", "differences", "gains", "improvement", "aggregates"])
+@pytest.mark.parametrize("name", ["scores", "differences", "gains", "improvement", "acting", "aggregates"])
 def test_tables_show_n_a_and_say_why(built, name):
     shown = {"aggregates": [row for row in rows(built, name) if row.startswith("| RSP | DAWM")]}.get(name)
     for row in rows(built, name) if shown is None else shown:

@@ -66,6 +66,7 @@ class Policy:
         self.actions = weights[f"actor.layers.{len(settings.hidden)}.weight"].shape[2]
         state, streams = inputs - self.actions - 2, [torch.Generator()]
         self.noise = self.actions * settings.best_of
+        self.passes = settings.best_of * (settings.act_steps + (settings.best_of > 1))
         own = {name.removeprefix("actor."): part for name, part in weights.items() if name.startswith("actor.")}
         self.actor = restored(Shortcut(state, self.actions, settings.hidden, streams), own)
         if settings.best_of > 1:
