@@ -94,9 +94,7 @@ class Dd(Planner):
         states, actions, _, _, next_states, returns, _, following, exists = batch
         clean, given = changes(states, following), self.given(states, returns, noise["shown"])
         sigma, points = self.noisy(clean, noise["level"], noise["noise"])
-        loss = self.error(
-            self.planner, clean, states.shape[1], sigma, points, given, exists, self.c.first_weight
-        )
+        loss = self.error(self.planner, clean, states.shape[1], sigma, points, given, exists, self.c.first_weight)
         inferred = self.inverse(torch.cat([states, next_states - states], 1))
         losses = self.descend({"planner_loss": loss, "inverse_loss": F.mse_loss(inferred, actions)})
         update_target(self.average, self.planner, 1 - self.c.ema)
@@ -115,9 +113,7 @@ class Diffuser(Planner):
         states, _, _, _, _, returns, planned, following, exists = batch
         clean = torch.cat([planned, changes(states, following)], 2)
         sigma, points = self.noisy(clean, noise["level"], noise["noise"])
-        loss = self.error(
-            self.planner, clean, clean.shape[2], sigma, points, states, exists, self.c.first_weight
-        )
+        loss = self.error(self.planner, clean, clean.shape[2], sigma, points, states, exists, self.c.first_weight)
         inputs = torch.cat([self.scaled(points, sigma).flatten(1), waves(sigma.log() / 4), states], 1)
         losses = self.descend({"planner_loss": loss, "value_loss": F.mse_loss(self.value(inputs), returns)})
         update_target(self.average, self.planner, 1 - self.c.ema)

@@ -107,9 +107,9 @@ def refusal() -> str:
             f"params.yaml: lambda_return = 0.9 of iql on {DATASET} is not among dwm.lambda_returns = [1.0, 0.95]",
         ),
         (
-            {"methods": ["real", "dawm"], "algorithms": ["td3bc", "rsp"]},
-            "params.yaml: algorithms: rsp learns from whole episodes, which the transitions of dawm do not form;"
-            " run it with methods = ['real']",
+            {"methods": ["dawm"], "algorithms": ["rsp"]},
+            "params.yaml: methods = ['dawm']: algorithms = ['rsp'] learn from whole episodes, which synthetic"
+            " transitions do not form, so no cell is applicable; add real to methods",
         ),
         (
             {"methods": ["dwm"], "td3bc": {"exceptions": {"hopper-*": {"lambda_return": 0.5}}}},
@@ -145,6 +145,13 @@ def test_invalid_and_contradictory_values_are_rejected(written, changes, line):
             "iql": {"lambda_return": 0.9},
         },  # dwm, which makes transitions for some λ only, is not in the grid
         {"methods": ["oracle"], "source": "d4rl", "datasets": ["hopper-medium-v2"]},
+        {"methods": ["real", "dawm"], "algorithms": ["rsp"]},
+        {"methods": ["dawm"], "algorithms": ["td3bc", "rsp"]},
+        {
+            "methods": ["real", "dwm"],
+            "algorithms": ["rsp"],
+            "rsp": {"lambda_return": 0.9},
+        },  # rsp learns from nothing that dwm makes
         {"local": {"transitions": 400}, "fidelity": {"neighbours": 100, "transitions": 100}},
         {"local": {"transitions": "d4rl"}, "fidelity": {"neighbours": 100}},
         {

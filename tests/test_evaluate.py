@@ -12,7 +12,7 @@ from stages.evaluate import rollout
 from stages.evaluate.__main__ import result
 from stages.evaluate.rollout import episodes
 from stages.policy.acting import policy_of
-from stages.policy.policies import save
+from stages.policy.policies import save, save_not_applicable
 from stages.policy.trainer import train
 from stages.report.statistics.bootstrap import estimate, resample
 from stages.tasks.simulator import make
@@ -92,6 +92,7 @@ def test_each_seed_has_its_own_episode_starts_shared_by_methods_algorithms_and_s
     returns = np.array([entry["returns"] for entry in one["seeds"]])
     assert len(np.unique(returns)) == returns.size == SEEDS * 4
     np.testing.assert_array_equal([entry["returns"] for entry in other["seeds"]], returns)
+    assert one["passes"] == 1
     assert len(one["curve"]) == 2
     for point in one["curve"]:
         np.testing.assert_array_equal(point["scores"], 100 * returns)
@@ -103,6 +104,13 @@ def test_intervals_over_seeds_include_the_randomness_of_the_starts(play):
     cell = estimate(scores, resample(("stub", "real"), SEEDS, None, np.random.default_rng(0), 500), 0.95)
     assert cell.low < cell.mean < cell.high
     assert cell.high - cell.low > 0.5 * scores.std()
+
+
+def test_a_cell_without_policies_has_the_reason_as_its_result(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    save_not_applicable("it cannot", "models/stub/dawm-rsp.safetensors")
+    cell = {"dataset": "stub", "method": "dawm", "algorithm": "rsp"}
+    assert result(Namespace(**cell), None) == {**cell, "not_applicable": "it cannot"}
 
 
 class Drift:

@@ -1,5 +1,6 @@
 """The table and figure of gains: each method's difference from real data beside the fidelity of its transitions."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from stages.report.figures import gains as figure
 from stages.report.page.panels import gains as panels
+from stages.report.statistics.scores import Scores
 from stages.report.tables.gains import correlation_notes, correlations, gains, table
 
 METHODS = ["real", "dawm", "corrected", "synther", "dwm"]
@@ -26,14 +28,19 @@ def record(method: str) -> dict:
 
 
 @pytest.fixture
-def scores() -> SimpleNamespace:
+def scores() -> Scores:
     differences = {
         (dataset, method, "iql"): SimpleNamespace(mean=gain, low=gain - 1, high=gain + 1, excludes_zero=abs(gain) > 1)
         for dataset, entries in GAINS.items()
         for method, gain in entries.items()
     }
-    collected = {dataset: {"fidelity": {method: record(method) for method in METHODS[1:]}} for dataset in GAINS}
-    return SimpleNamespace(collected=collected, methods=METHODS, algorithms=["iql"], differences=differences)
+    collected = {
+        dataset: {"fidelity": {method: record(method) for method in METHODS[1:]}, "not_applicable": []}
+        for dataset in GAINS
+    }
+    unused = {key: {} for key in ("runs", "cells", "behaviour")}
+    names = {"datasets": list(GAINS), "methods": METHODS, "algorithms": ["iql"]}
+    return Scores(**names, **unused, confidence=0.95, differences=differences, collected=collected, raw=[])
 
 
 def test_a_row_holds_the_measures_and_the_difference_of_one_cell(scores):
@@ -68,7 +75,7 @@ def test_the_table_shows_every_method_but_real_data(scores):
     texts = [[cell.text for cell in row.cells] for row in shown.groups[0].rows]
     assert texts[0] == ["0.10", "−0.05", "−5.0"]
     assert texts[3] == ["–", "0", "+1.0"]
-    empty = SimpleNamespace(**{**vars(scores), "differences": {}})
+    empty = replace(scores, differences={})
     assert table(empty, gains(empty)) is None
 
 

@@ -101,6 +101,33 @@ def test_of_several_actions_sorl_takes_the_one_with_the_largest_q(params, bandit
     assert (near(actions_of(policies, "sorl", settings), MODES[1]) > 0.8).all()
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "changes", "passes"),
+    [
+        ("fql", {}, 1),
+        ("rsp", {"skip": 1}, 2),
+        ("sorl", {"act_steps": 4}, 4),
+        ("sorl", {"act_steps": 2, "best_of": 3}, 3 * 2 + 3),
+    ],
+)
+def test_policies_take_the_network_passes_that_they_state(params, bandit, device, algorithm, changes, passes):
+    settings = settings_of(params, algorithm, **changes)
+    vars(settings).update(steps=4, snapshot_every=4)
+    policies = train(bandit, None, ("bandit", "real", algorithm), settings, SEEDS, device)
+    policy, counted = policy_of(policies, algorithm, settings, slice(-1, None)), []
+    for network in filter(lambda part: isinstance(part, torch.nn.Module), vars(policy).values()):
+        network.register_forward_hook(lambda _, inputs, output: counted.append(inputs[0].shape[1]))
+    policy(torch.zeros(SEEDS, 5, 1), torch.zeros(SEEDS, 5, policy.noise), None)
+    assert policy.passes == sum(counted) / 5 == passes
+
+
+def test_a_deterministic_policy_takes_one_pass(params, bandit, device):
+    settings = settings_of(params, "td3bc")
+    vars(settings).update(steps=4, snapshot_every=4)
+    policies = train(bandit, None, ("bandit", "real", "td3bc"), settings, SEEDS, device)
+    assert policy_of(policies, "td3bc", settings, slice(-1, None)).passes == 1
+
+
 @pytest.fixture(scope="module")
 def line() -> Transitions:
     """Episodes of 20 steps along a line: half of them go up and earn 1 a step, half go down and earn nothing."""

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from stages.common.files import write_json
-from stages.common.timing import timing_path
+from stages.common.timing import digest, timing_path
 from stages.report import collect
 from stages.report.page.page import parameter_sections
 from stages.report.style.words import blocks, label, number
@@ -53,7 +53,7 @@ def cell(dataset: str, method: str, algorithm: str, gain: float) -> dict:
     seeds = [{"seed": k, "generator": generators[k], "returns": row, "scores": row} for k, row in enumerate(scores)]
     names = {"dataset": dataset, "method": method, "algorithm": algorithm, "source": "local", "environment": "Toy-v4"}
     curve = [{"step": 50, "scores": [[row[0] - 8, row[0] - 6] for row in scores]}]
-    return {**names, "reference": [0.0, 100.0], "steps": 100, "seeds": seeds, "curve": curve}
+    return {**names, "reference": [0.0, 100.0], "steps": 100, "passes": 2, "seeds": seeds, "curve": curve}
 
 
 def fidelity(method: str, measured: bool) -> dict:
@@ -205,7 +205,8 @@ def test_files_of_an_earlier_grid_are_removed_or_ignored(built, tmp_path, monkey
     report()
     assert Path("results/collected/walker2d-medium.json").exists()  # still there, but not read
     assert (
-        "The grid has real data alone, so there is no difference to report." in Path("reports/index.html").read_text()
+        "The grid has scores of real data only, so there is no difference to report."
+        in Path("reports/index.html").read_text()
     )
     written = {name: content for name, content in outputs(tmp_path).items() if not name.startswith("reports/data")}
     for name, content in written.items():
@@ -224,7 +225,7 @@ def test_equal_results_give_equal_bytes_without_trace_of_other_methods(built, tm
     )
     build(tmp_path, monkeypatch)
     one, two = built.files, outputs(tmp_path)
-    tables = ("scores", "differences", "aggregates", "improvement", "costs", "fidelity", "gains")
+    tables = ("scores", "differences", "aggregates", "improvement", "costs", "acting", "fidelity", "gains")
     figures = ("scores", "learning_curves", "profiles", "improvement", "fidelity", "steering", "gains")
     files = {f"reports/tables/{name}.{kind}" for name in tables for kind in ("md", "tex", "csv")}
     files |= {f"reports/figures/{name}.{kind}" for name in figures for kind in ("png", "svg")}
@@ -308,14 +309,35 @@ def test_costs_are_those_recorded_on_this_machine(built, tmp_path, monkeypatch):
     run_collect(monkeypatch)
     for other in ("learning_curves", "score_bars"):  # the figures that take longest to draw
         monkeypatch.setattr(f"stages.report.figures.scores.{other}", lambda *_: None)
-    for digest, seconds in (("aa", 30.0), ("bb", 12.25), ("cc", 1.5)):
-        write_json(timing_path(digest), {"output": digest, "seconds": seconds, "machine": "a desk"})
+    for name, seconds in (("aa", 30.0), ("bb", 12.25), ("cc", 1.5)):
+        write_json(timing_path(name), {"output": name, "seconds": seconds, "machine": "a desk"})
     run_tables(monkeypatch)
     lines = (tmp_path / "reports/tables/costs.md").read_text().splitlines()
     assert "| hopper-medium | DAWM | 42 | 1.5 | 2.46 | 12,345 | 1,000 |" in lines
     assert not [line for line in lines if "real data" in line]  # it has no synthetic transitions
     assert any(line.startswith("- Measured on a desk, ") for line in lines)
     assert {path.suffix for path in tmp_path.glob("reports/figures/costs.*")} == {".png", ".svg"}
+
+
+def test_the_cost_of_acting_is_in_passes_and_in_seconds_for_one_episode(tmp_path, monkeypatch):
+    write_results(tmp_path, monkeypatch)
+    path = Path("results/hopper-medium/dawm-iql.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "passes": 7}))
+    Path("results/hopper-medium/real-iql.json").write_text(path.read_text().replace('"dawm"', '"real"'))
+    run_collect(monkeypatch)
+    without_figures(monkeypatch)
+    played = SEEDS * EPISODES + SEEDS * 2  # of the last snapshot, and of the curve's
+    write_json(timing_path(digest(path)), {"output": str(path), "seconds": 0.25 * played, "machine": "a desk"})
+    run_tables(monkeypatch)
+    lines = (tmp_path / "reports/tables/acting.md").read_text().splitlines()
+    assert "| hopper-medium | Network passes for one action | 2 | 7 | 2 |" in lines
+    assert "| hopper-medium | Real data | – | – | – |" in lines
+    assert "| hopper-medium | DAWM | – | 0.25 | – |" in lines
+    assert any(line.startswith("- Measured on a desk, ") for line in lines)
+    assert "- –: not recorded on this machine." in lines
+    frame = pd.read_csv("reports/tables/acting.csv")
+    assert frame["seconds_for_one_episode"].dropna().tolist() == [0.25]
+    assert len(frame) == len(DATASETS) * len(METHODS) * len(ALGORITHMS)
 
 
 def test_fidelity_has_a_table_with_notes_and_two_figures(built):

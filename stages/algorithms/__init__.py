@@ -12,6 +12,7 @@ It may hold as well:
 - `columns(real, settings)`: what batches hold beside the transitions, see `Batches` (`rebrac.py`).
 - `TRAJECTORIES = True`: it learns from whole episodes, so from `real` alone (`rsp.py`).
 - `Policy`: how it acts, if not by a deterministic `Actor` of `policy/networks.py`; see `policy/acting.py` (`fql.py`).
+  It has `noise` and `passes`: how many random numbers and how many network passes an action takes.
 
 A learner must have:
 

@@ -41,6 +41,8 @@ class Policy(Planning):
         self.inverse = restored(Mlp([2 * self.state, *settings.hidden, actions], streams), weights, "inverse")
         self.target, self.reach = weights["constant.target"], weights["constant.reach"]
         self.sigmas, self.noise = self.planner.process.sigmas(settings.sampler_steps), settings.horizon * self.state
+        evaluations = settings.sampler_steps * (1 if settings.guidance == 1 else 2)
+        self.passes = evaluations / settings.execute + 1  # the inverse model's
 
     def changes(self, states, noise) -> torch.Tensor:
         """The planned changes of the state, (policies, episodes, H, S)."""

@@ -52,6 +52,8 @@ class Policy(Planning):
         self.sigmas = self.planner.process.sigmas(settings.sampler_steps)
         self.reach = torch.cat([torch.ones(step - self.state), weights["constant.reach"]])
         self.shape, self.noise = (settings.horizon, step), settings.candidates * settings.horizon * step
+        guided = int((self.sigmas[:-1] > settings.guided_above).sum()) if settings.guidance else 0
+        self.passes = settings.candidates * (settings.sampler_steps + guided + 1) / settings.execute
 
     def slope(self, points, sigma, states) -> torch.Tensor:
         """The gradient of V by the noisy plans."""

@@ -55,6 +55,8 @@ class Flow(Mlp):
 class Policy:
     """Acts by clip(μ(s, z)) with z ~ N(0, I): stochastic, as in the authors' evaluation."""
 
+    passes = 1
+
     def __init__(self, weights: dict[str, torch.Tensor], settings):
         inputs = weights["actor.layers.0.weight"].shape[1]
         self.noise = weights[f"actor.layers.{len(settings.hidden)}.weight"].shape[2]  # as many numbers as actions

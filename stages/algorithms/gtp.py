@@ -68,6 +68,7 @@ class Policy:
         self.noise = weights[f"actor.layers.{len(settings.hidden)}.weight"].shape[2]  # as many numbers as actions
         actor = Trajectory(inputs - self.noise - 2, self.noise, settings, [torch.Generator()])
         self.actor, self.levels = restored(actor, weights, "actor"), actor.levels(settings.jumps + 1)
+        self.passes = settings.jumps
 
     def __call__(self, states, noise, memory):
         return self.actor.act(states, noise, self.levels), memory

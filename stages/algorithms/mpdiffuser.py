@@ -44,6 +44,8 @@ class Policy(Planning):
         self.target, self.sigmas = weights["constant.target"], self.planner.process.sigmas(settings.sampler_steps)
         self.reach = torch.cat([torch.ones(step - state), weights["constant.reach"]])
         self.shape, self.noise = (settings.horizon, step), settings.candidates * settings.horizon * step
+        ranked = settings.horizon if settings.candidates > 1 else 0
+        self.passes = settings.candidates * (4 * settings.sampler_steps + ranked) / settings.execute
 
     def guided(self, network, points, sigma, conditions):
         """The clean estimate of a network's columns, with classifier-free guidance, within the data's range."""
@@ -81,6 +83,8 @@ class Policy(Planning):
         many = states.repeat_interleave(self.settings.candidates, dim=1)
         points = self.settings.temperature * self.sigmas[0] * noise.reshape(policies, -1, *self.shape)
         plans = self.denoised(many, points)
+        if self.settings.candidates == 1:
+            return plans[..., : -self.state]
         best = self.ranks(many, plans).view(policies, episodes, -1).argmax(-1)[..., None, None, None]
         plans = plans.view(policies, episodes, -1, *self.shape)
         return plans.gather(2, best.expand(-1, -1, 1, *self.shape))[:, :, 0, :, : -self.state]

@@ -91,7 +91,7 @@ class Gaussian(nn.Module):
 class Policy:
     """Plans the change within `skip` steps, and acts to bring it about: the means of both, clipped to [-1, 1]."""
 
-    noise = 0
+    noise, passes = 0, 2
 
     def __init__(self, weights: dict[str, torch.Tensor], settings):
         def network(name: str) -> Gaussian:

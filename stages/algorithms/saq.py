@@ -61,6 +61,7 @@ class Policy:
 
     def __init__(self, weights: dict[str, torch.Tensor], settings):
         self.settings, self.noise, streams = settings, int(settings.sample), [torch.Generator()]
+        self.passes = 3  # behaviour policy, Q and decoder
         state, hidden, codes = weights["behaviour.layers.0.weight"].shape[1], settings.hidden, settings.codes
         actions = weights[f"decoder.layers.{len(hidden)}.weight"].shape[2]
         self.behaviour = restored(Mlp([state, *hidden, codes], streams), weights, "behaviour")

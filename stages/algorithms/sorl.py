@@ -65,6 +65,7 @@ class Policy:
         self.actions = weights[f"actor.layers.{len(settings.hidden)}.weight"].shape[2]
         state, streams = inputs - self.actions - 2, [torch.Generator()]
         self.noise = self.actions * settings.best_of
+        self.passes = settings.best_of * (settings.act_steps + (settings.best_of > 1))
         self.actor = restored(Shortcut(state, self.actions, settings.hidden, streams), weights, "actor")
         if settings.best_of > 1:
             twins = {

@@ -27,7 +27,7 @@ def lambda_returns(params):
     """DWM makes transitions for the λ in `dwm.lambda_returns` only; each algorithm's `lambda_return` must be there."""
     available = params.dwm.lambda_returns
     for (dataset, algorithm), settings in resolved(params).items() if "dwm" in params.methods else ():
-        if settings["lambda_return"] not in available:
+        if settings["lambda_return"] not in available and not needs_trajectories(algorithm):
             raise ValueError(
                 f"lambda_return = {settings['lambda_return']:g} of {algorithm} on {dataset}"
                 f" is not among dwm.lambda_returns = {available}"
@@ -35,13 +35,11 @@ def lambda_returns(params):
 
 
 def trajectories(params):
-    """Synthetic transitions do not form episodes."""
-    algorithm = next(filter(needs_trajectories, params.algorithms), None)
-    method = next((method for method in params.methods if method != "real"), None)
-    if algorithm and method:
+    """Synthetic transitions do not form episodes: a grid needs the real data, or an algorithm that takes any data."""
+    if "real" not in params.methods and all(map(needs_trajectories, params.algorithms)):
         raise ValueError(
-            f"algorithms: {algorithm} learns from whole episodes, which the transitions of {method} do not form;"
-            f" run it with methods = ['real']"
+            f"methods = {params.methods}: algorithms = {params.algorithms} learn from whole episodes, which synthetic"
+            " transitions do not form, so no cell is applicable; add real to methods"
         )
 
 

@@ -14,6 +14,7 @@ from stages.evaluate.rollout import episodes
 from stages.evaluate.settings import Evaluate
 from stages.policy.acting import policy_of
 from stages.policy.policies import load as load_policies
+from stages.policy.policies import not_applicable
 from stages.tasks.environments import name_of
 from stages.tasks.tasks import Task
 
@@ -21,21 +22,27 @@ READS = root("source", "threads") | {"evaluate": Evaluate}
 
 
 def result(cell: Namespace, params) -> dict:
-    """The content of the result file: all episodes of the last snapshot, and the learning curve."""
+    """The content of the result file: all episodes of the last snapshot, and the learning curve.
+
+    If the cell has no policies, the file says why.
+    """
+    path = f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors"
+    if reason := not_applicable(path):
+        return {**vars(cell), "not_applicable": reason}
     task = Task.load(cell.dataset)
-    policies, *kind = load_policies(f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors")
+    policies, *kind = load_policies(path)
     steps, generators = policies["steps"].tolist(), policies["generators"].tolist()
 
-    def play(snapshots: slice, count: int):
-        policy, normal = policy_of(policies, *kind, snapshots), (policies["mean"], policies["std"])
-        return episodes(
-            task, policy, len(steps[snapshots]), len(generators), count, *normal, ("evaluate", cell.dataset)
-        )
+    def play(policy, snapshots: int, count: int):
+        normal = policies["mean"], policies["std"]
+        return episodes(task, policy, snapshots, len(generators), count, *normal, ("evaluate", cell.dataset))
 
-    returns, lengths = play(slice(-1, None), params.evaluate.episodes)
+    last = policy_of(policies, *kind, slice(-1, None))
+    returns, lengths = play(last, 1, params.evaluate.episodes)
     curve = []
     if params.evaluate.curve_episodes and len(steps) > 1:
-        early, _ = play(slice(0, -1), params.evaluate.curve_episodes)
+        policy = policy_of(policies, *kind, slice(0, -1))
+        early, _ = play(policy, len(steps) - 1, params.evaluate.curve_episodes)
         early = task.score(early).reshape(len(steps) - 1, len(generators), -1)
         curve = [{"step": step, "scores": scores} for step, scores in zip(steps, early, strict=False)]
 
@@ -45,6 +52,7 @@ def result(cell: Namespace, params) -> dict:
         "environment": name_of(task.environment),
         "reference": task.reference,
         "steps": steps[-1],
+        "passes": last.passes,
         "seeds": [
             {
                 "seed": seed,

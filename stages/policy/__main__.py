@@ -1,10 +1,12 @@
 """Trains one cell: `python -m stages.policy --dataset D --method M --algorithm A` → models/D/M-A.safetensors.
 
-`stages/check` has resolved the algorithm's settings for this data set.
+`stages/check` has resolved the algorithm's settings for this data set. If the algorithm cannot learn from the
+method's data, the file holds the reason in place of policies.
 """
 
+import sys
 from importlib import import_module
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 from stages.common.checkpoint import Checkpoint
 from stages.common.files import read_json
@@ -13,25 +15,37 @@ from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
-from stages.policy.policies import save
+from stages.policy.policies import save, save_not_applicable
 from stages.policy.trainer import train
 
 READS = root("seeds", "device", "threads")
+
+
+def why_not(method: str, algorithm: ModuleType) -> str | None:
+    """Why the algorithm cannot learn from the method's data; None if it can."""
+    if method != "real" and getattr(algorithm, "TRAJECTORIES", False):
+        return "the algorithm learns from whole episodes, which synthetic transitions do not form"
+    return None
 
 
 def main():
     cell, params = begin(__doc__, READS, "dataset", "method", "algorithm")
     device = setup(params.device, params.threads)
     output = f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors"
+    names = (cell.dataset, cell.method, cell.algorithm)
+    algorithm = import_module(f"stages.algorithms.{cell.algorithm}")  # before the checkpoint, whose hash covers it
     with timed(output):
-        names = (cell.dataset, cell.method, cell.algorithm)
+        if reason := why_not(cell.method, algorithm):
+            print(f"policy {' '.join(names)}: not applicable: {reason}", file=sys.stderr)
+            save_not_applicable(reason, output)
+            return
+
         files = [f"data/{cell.dataset}/{name}.npz" for name in ("real", cell.method)]
         real = Transitions.load(files[0])
         synthetic = None if cell.method == "real" else Transitions.load(files[1])
 
         path = f"data/settings/{cell.dataset}/{cell.algorithm}.json"
         settings = SimpleNamespace(**read_json(path, f"settings of {cell.algorithm} on {cell.dataset}"))
-        import_module(f"stages.algorithms.{cell.algorithm}")  # before the checkpoint, whose hash covers imported code
         checkpoint = Checkpoint("policy " + " ".join(names), params, [*files, path], device)
         policies = train(real, synthetic, names, settings, params.seeds, device, checkpoint)
         save(policies, cell.algorithm, settings, output)

@@ -18,9 +18,10 @@ class Deterministic:
 
     Attributes:
         noise: how many standard normal numbers an action takes.
+        passes: how many network passes an action takes, those of critics included; twin critics count as one.
     """
 
-    noise = 0
+    noise, passes = 0, 1
 
     def __init__(self, weights: dict[str, torch.Tensor], settings: SimpleNamespace):
         numbers = sorted({int(match[1]) for name in weights if (match := re.search(r"layers\.(\d+)\.weight", name))})

@@ -99,7 +99,7 @@ class Denoiser(Residual):
         return torch.cat([states, features(returns[..., 0]) * known, known], dim=-1)
 
     def forward(self, points, sigma, condition) -> torch.Tensor:
-        """Noisy windows (learners, batch, H, D) at levels σ (learners, batch) → clean estimate of their last columns."""
+        """Noisy windows (learners, batch, H, D), levels σ (learners, batch) → clean estimate of their last columns."""
         scale, skip, out = (part[..., None, None] for part in self.process.coefficients(sigma))
         return skip * points[..., -self.outputs :] + out * self.raw(scale * points, sigma.log() / 4, condition)
 
@@ -136,7 +136,7 @@ def changes_of(batch: Batch, change: torch.Tensor) -> torch.Tensor:
 class Planning:
     """Acts by plans: of each plan it takes `execute` actions, then it plans anew. A base class.
 
-    A subclass sets `noise`, the numbers that a plan takes, and has `plan`.
+    A subclass sets `noise`, the numbers that a plan takes, and `passes`, and has `plan`.
     """
 
     def __init__(self, weights: dict[str, torch.Tensor], settings):

@@ -19,6 +19,18 @@ def save(policies: dict[str, torch.Tensor], algorithm: str, settings: SimpleName
         save_file(tensors, temporary, {"policy": described})  # one entry, since safetensors keeps no order of several
 
 
+def save_not_applicable(reason: str, path: Path | str):
+    """Writes, in place of policies, why there are none."""
+    with atomic(path) as temporary:
+        save_file({}, temporary, {"not_applicable": reason})
+
+
+def not_applicable(path: Path | str) -> str | None:
+    """Why there are no policies, as `save_not_applicable` wrote it; None if there are."""
+    with safe_open(path, "pt") as file:
+        return file.metadata().get("not_applicable")
+
+
 def load(path: Path | str) -> tuple[dict[str, torch.Tensor], str, SimpleNamespace]:
     """Reads what `save` wrote: tensors, algorithm, settings."""
     with safe_open(path, "pt") as file:

@@ -9,6 +9,7 @@ from pathlib import Path
 from stages.common.files import read_json, write_json
 from stages.common.settings import root
 from stages.common.stage import begin
+from stages.common.timing import digest
 
 READS = root("methods", "algorithms")
 PHASES = ("diffusion", "idm", "augment", "steering")  # of DAWM; each leaves its own measurements
@@ -18,12 +19,13 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
     """All results of one data set that the report needs.
 
     Returns:
-        {"dataset", "data", "phases", "fidelity", "cells" in the order of the grid}.
+        {"dataset", "data", "phases", "fidelity", "cells" in the order of the grid with their files' md5,
+        "not_applicable": cells without results, with the reason}.
 
     Raises:
         SystemExit: if a cell's file is missing, holds another cell or has another number of seeds; names cell and file.
     """
-    cells = []
+    cells, not_applicable = [], []
     for method in methods:
         for algorithm in algorithms:
             path = folder / f"{method}-{algorithm}.json"
@@ -34,10 +36,13 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
             if names != expected:
                 held = " × ".join(map(str, names.values()))
                 raise SystemExit(f"{name}: {path} holds cell {held}; delete it and run: dvc repro")
+            if "not_applicable" in cell:
+                not_applicable.append(cell)
+                continue
             if cells and len(cell["seeds"]) != len(cells[0]["seeds"]):
                 first = f"{cells[0]['method']}-{cells[0]['algorithm']}.json has {len(cells[0]['seeds'])}"
                 raise SystemExit(f"{name}: {path} has {len(cell['seeds'])} seeds, {first}; run: dvc repro")
-            cells.append(cell)
+            cells.append({**cell, "md5": digest(path)})
     phases = PHASES if "dawm" in methods else ()
     return {
         "dataset": dataset,
@@ -48,6 +53,7 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
             for method in methods
         },
         "cells": cells,
+        "not_applicable": not_applicable,
     }
 
 

@@ -34,7 +34,7 @@ def draw(table: pd.DataFrame, param: str, path: Path):
             if method != "real" and part["low"].notna().all():
                 score.vlines(x, part["low"], part["high"], color=colours[algorithm], linewidth=1)
         for method in methods:
-            part = own[(own["method"] == method) & (own["algorithm"] == algorithms[0])]
+            part = own[own["method"] == method].drop_duplicates("value")  # the same with every algorithm
             x = part["value"].map(position)
             for column, alpha in (("error_median", 1.0), ("error_p90", 0.5)):
                 if method != "real" and part[column].notna().any():

@@ -18,9 +18,9 @@ def profiles(frame: pd.DataFrame, scores: Scores, path: Path):
     """A panel for each algorithm: share of runs above each score, with bands; no figure without a common scale."""
     if frame.empty:
         return
-    palette = style(scores.methods)
-    figure, axes = panels(len(scores.algorithms), 2.9)
-    for axis, algorithm in zip(axes, scores.algorithms, strict=True):
+    palette, algorithms = style(scores.methods), scores.algorithms_with()
+    figure, axes = panels(len(algorithms), 2.9)
+    for axis, algorithm in zip(axes, algorithms, strict=True):
         for method, part in frame[frame["algorithm"] == algorithm].groupby("method", sort=False):
             colour = palette[label(method)]
             axis.step(part["threshold"], part["share"], where="post", color=colour, linewidth=1.6)
@@ -39,8 +39,9 @@ def improvements(frame: pd.DataFrame, scores: Scores, path: Path):
         return
     style(scores.methods)
     names = list(map(label, scores.methods))
-    figure, axes = panels(len(scores.algorithms), 1.4 + 0.36 * len(names))
-    for axis, algorithm in zip(axes, scores.algorithms, strict=True):
+    algorithms = list(dict.fromkeys(frame["algorithm"]))
+    figure, axes = panels(len(algorithms), 1.4 + 0.36 * len(names))
+    for axis, algorithm in zip(axes, algorithms, strict=True):
         part = frame[frame["algorithm"] == algorithm]
         table = part.assign(method=part["method"].map(label), over=part["over"].map(label))
         table = table.pivot(index="method", columns="over", values="point").reindex(index=names, columns=names)
@@ -57,11 +58,12 @@ def improvements(frame: pd.DataFrame, scores: Scores, path: Path):
 def cost_against_score(scores: Scores, path: Path):
     """A panel for each algorithm, a point for each method that generates data; no figure if times were not recorded."""
     took = making(scores)
-    if not took:
+    algorithms = scores.algorithms_with(*took)
+    if not took or not algorithms:
         return
     palette = style(scores.methods)
-    figure, axes = panels(len(scores.algorithms), 2.9)
-    for axis, algorithm in zip(axes, scores.algorithms, strict=True):
+    figure, axes = panels(len(algorithms), 2.9)
+    for axis, algorithm in zip(axes, algorithms, strict=True):
         for method, total in took.items():
             cell, colour = scores.cells[scores.headline, method, algorithm], palette[label(method)]
             if cell.low is not None:

@@ -21,8 +21,9 @@ def gains(frame: pd.DataFrame, scores: Scores, path: Path):
         return
     palette, datasets = style(scores.methods), list(scores.collected)
     markers = {dataset: MARKERS[k % len(MARKERS)] for k, dataset in enumerate(datasets)}
-    figure, axes = panels(len(scores.algorithms) * len(shown), 2.9, wide=len(shown))
-    places = [(algorithm, measure) for algorithm in scores.algorithms for measure in shown]
+    algorithms = list(dict.fromkeys(frame["algorithm"]))
+    figure, axes = panels(len(algorithms) * len(shown), 2.9, wide=len(shown))
+    places = [(algorithm, measure) for algorithm in algorithms for measure in shown]
     for axis, (algorithm, measure) in zip(axes, places, strict=True):
         part = frame[(frame["algorithm"] == algorithm) & frame[measure].notna()]
         for row in part.itertuples():

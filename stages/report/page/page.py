@@ -47,7 +47,7 @@ def cards(scores: Scores) -> list[dict]:
     if method is None or not scores.differences:
         return []
     dataset, differences = scores.headline, []
-    for algorithm in scores.algorithms:
+    for algorithm in scores.algorithms_with(method):
         cell = gain_cell(scores.differences[dataset, method, algorithm])
         ours, real = (number(scores.cells[dataset, name, algorithm].mean) for name in (method, "real"))
         pair = f"{label(method)} {ours}, real data {real}"

@@ -58,7 +58,7 @@ def scores(scored: Scores) -> list[Panel]:
     for dataset in scored.collected:
         rows, words = [], []
         for method in scored.methods:
-            for algorithm in scored.algorithms:
+            for algorithm in scored.algorithms_with(method):
                 cell = scored.cells[dataset, method, algorithm]
                 names = {"method": label(method), "algorithm": label(algorithm)}
                 mean = mean_text(cell)
@@ -82,7 +82,8 @@ def curves(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
             bounds = {"low": mean - std, "high": mean + std}
             rows.append(compact({"method": label(method), "step": int(step), "value": mean, **bounds, **texts}))
         title = f"{dataset} · {label(algorithm)}"
-        alt = f"Learning curves of {listed(map(label, scored.methods))} with {label(algorithm)} on {dataset}."
+        methods = listed(map(label, scored.methods_with(algorithm)))
+        alt = f"Learning curves of {methods} with {label(algorithm)} on {dataset}."
         behaviour = {"behaviour": scored.behaviour[dataset]}
         panels.append(Panel("curves", title, alt, rows, behaviour, dataset, algorithm))
     return panels
@@ -91,7 +92,7 @@ def curves(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
 def profiles(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
     """For each algorithm; `frame` is of `tables.aggregates.profiles`."""
     panels = []
-    for algorithm in scored.algorithms if len(frame) else ():
+    for algorithm in scored.algorithms_with() if len(frame) else ():
         rows = [
             compact(
                 {
@@ -105,7 +106,7 @@ def profiles(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
             )
             for row in frame[frame["algorithm"] == algorithm].itertuples()
         ]
-        alt = f"Performance profiles of {listed(map(label, scored.methods))} with {label(algorithm)}."
+        alt = f"Performance profiles of {listed(map(label, scored.methods_with(algorithm)))} with {label(algorithm)}."
         panels.append(Panel("profiles", label(algorithm), alt, rows, algorithm=algorithm))
     return panels
 
@@ -113,7 +114,7 @@ def profiles(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
 def improvements(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
     """For each algorithm; `frame` is of `tables.aggregates.improvements`."""
     panels = []
-    for algorithm in scored.algorithms if len(frame) else ():
+    for algorithm in dict.fromkeys(frame["algorithm"]) if len(frame) else ():
         rows = [
             compact(
                 {
@@ -166,7 +167,7 @@ def steering(scored: Scores) -> list[Panel]:
 def costs(scored: Scores) -> list[Panel]:
     """For each algorithm, if the methods' times were recorded."""
     seconds_by_method, panels = making(scored), []
-    for algorithm in scored.algorithms if seconds_by_method else ():
+    for algorithm in scored.algorithms_with(*seconds_by_method) if seconds_by_method else ():
         rows = []
         for method, seconds in seconds_by_method.items():
             cell = scored.cells[scored.headline, method, algorithm]

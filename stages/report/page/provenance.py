@@ -159,7 +159,7 @@ def records(scores: Scores) -> list[dict]:
             facts = [seeds(cell, scores.runs[names].values)]
             entries.append(record(origin(*names), title, f"{folder}/{names[1]}-{names[2]}.json", stages, facts))
     if AVERAGE in scores.datasets:
-        keys = [(), *((method, algorithm) for method in scores.methods for algorithm in scores.algorithms)]
+        keys = [(), *((name, algorithm) for name in scores.methods for algorithm in scores.algorithms_with(name))]
         for names in keys:
             shown = " × ".join(map(label, names)) or "The data"
             parts = [(dataset, anchor(origin(dataset, *names))) for dataset in scores.collected]

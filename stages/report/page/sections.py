@@ -70,7 +70,7 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
         Section(
             "Gain and fidelity", named("gains"), [("Gain against fidelity", why, panels.gains(scores, frames["gains"]))]
         ),
-        Section("Cost", named("costs"), [("Cost against score", spent, panels.costs(scores))]),
+        Section("Cost", named("costs", "acting"), [("Cost against score", spent, panels.costs(scores))]),
         Section("Published scores", named("published")),
         Section(
             "Fidelity",

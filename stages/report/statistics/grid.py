@@ -33,6 +33,10 @@ def mismatch(cell: dict, params) -> str | None:
     return None
 
 
+def names_of(cell: dict) -> tuple[str, str, str]:
+    return cell["dataset"], cell["method"], cell["algorithm"]
+
+
 def read_collected(params) -> dict[str, dict]:
     """dataset → its collected results, for exactly the grid of `params`, which has the keys of `READS`.
 
@@ -45,7 +49,8 @@ def read_collected(params) -> dict[str, dict]:
         path = Path("results/collected") / f"{dataset}.json"
         content = read_json(path, f"results of {dataset}")
         grid = [(dataset, method, algorithm) for method in params.methods for algorithm in params.algorithms]
-        if [(cell["dataset"], cell["method"], cell["algorithm"]) for cell in content["cells"]] != grid:
+        held, absent = ([names_of(cell) for cell in content[kind]] for kind in ("cells", "not_applicable"))
+        if held != [names for names in grid if names not in absent] or not set(absent) <= set(grid):
             raise SystemExit(f"results of {dataset}: the grid in {path} is not that of params.yaml; run: dvc repro")
         for cell in content["cells"]:
             if (difference := mismatch(cell, params)) is not None:

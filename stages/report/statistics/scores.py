@@ -1,6 +1,7 @@
 """Estimates of every cell of the grid, from the collected results."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class Scores:
     Attributes:
         datasets: of the grid; then `AVERAGE`, if there are several and all have normalised scores.
         runs: (dataset, method, algorithm) → the seeds' mean scores and their bootstrap samples.
-        cells: the same keys → Estimate of the normalised score.
+        cells: the same keys → Estimate of the normalised score. Cells that are not applicable are missing everywhere.
         differences: the same keys → Estimate of method minus `real`; empty if the grid has no `real`.
         behaviour: dataset → average score of the episodes in the data.
         collected: dataset → the content of `results/collected/<dataset>.json`.
@@ -40,6 +41,21 @@ class Scores:
     def headline(self) -> str:
         """The data set of the headline: the average, or else the first data set."""
         return AVERAGE if AVERAGE in self.datasets else self.datasets[0]
+
+    @cached_property
+    def not_applicable(self) -> dict[tuple[str, str], str]:
+        """(method, algorithm) → why they have no cells."""
+        cells = [cell for content in self.collected.values() for cell in content["not_applicable"]]
+        return {(cell["method"], cell["algorithm"]): cell["not_applicable"] for cell in cells}
+
+    def methods_with(self, algorithm: str) -> list[str]:
+        """The methods that have scores with the algorithm."""
+        return [method for method in self.methods if (method, algorithm) not in self.not_applicable]
+
+    def algorithms_with(self, *methods: str) -> list[str]:
+        """The algorithms that have scores with all of these methods; if none is named, with any method."""
+        with_scores = {algorithm: self.methods_with(algorithm) for algorithm in self.algorithms}
+        return [algorithm for algorithm, own in with_scores.items() if own and set(methods) <= set(own)]
 
 
 def raw_datasets(collected: dict[str, dict]) -> list[str]:
@@ -65,10 +81,8 @@ def estimate_cells(collected: dict[str, dict], runs: dict, params) -> dict[tuple
     confidence = params.report.confidence
     cells = {names: estimate(*run, confidence) for names, run in runs.items()}
     if averaged(collected):
-        for method in params.methods:
-            for algorithm in params.algorithms:
-                parts = [cells[dataset, method, algorithm] for dataset in collected]
-                cells[AVERAGE, method, algorithm] = average(parts, confidence)
+        for pair in dict.fromkeys(names[1:] for names in runs):
+            cells[AVERAGE, *pair] = average([cells[dataset, *pair] for dataset in collected], confidence)
     return cells
 
 
@@ -108,7 +122,8 @@ def summary(scores: Scores) -> dict:
     def of(dataset: str) -> dict:
         return {
             method: {
-                algorithm: round(scores.cells[dataset, method, algorithm].mean, 2) for algorithm in scores.algorithms
+                algorithm: round(scores.cells[dataset, method, algorithm].mean, 2)
+                for algorithm in scores.algorithms_with(method)
             }
             for method in scores.methods
         }

@@ -23,7 +23,6 @@ LABELS = {  # as their papers write them; a name that is not here is shown as it
     "saq": "SAQ-IQL",
     "gtp": "after GTP",
     "dd": "Decision Diffuser",
-    "diffuser": "Diffuser",
     "mpdiffuser": "MPDiffuser",
     "idm": "inverse dynamics",
     "decision-diffuser": "Decision Diffuser",

@@ -6,8 +6,8 @@ import pandas as pd
 from stages.report.statistics.aggregates import EXPERT, METRICS, aggregate, improvement, profile
 from stages.report.statistics.scores import Scores
 from stages.report.style.words import bracket, label, number, percent, plural, sentence, share
-from stages.report.tables.notes import TOO_FEW, subject
-from stages.report.tables.table import Cell, Group, Row, Table, origin, tone
+from stages.report.tables.notes import TOO_FEW, not_applicable, subject
+from stages.report.tables.table import NOT_APPLICABLE, Cell, Group, Row, Table, origin, tone
 
 THRESHOLDS = 101  # number of thresholds in a performance profile
 
@@ -21,7 +21,7 @@ def aggregates(scores: Scores) -> pd.DataFrame:
             {"algorithm": algorithm, "method": method, "metric": name}
             | vars(aggregate(metric, [scores.runs[d, method, algorithm] for d in scores.collected], scores.confidence))
             for algorithm in scores.algorithms
-            for method in scores.methods
+            for method in scores.methods_with(algorithm)
             for name, metric in METRICS.items()
         ]
     )
@@ -51,13 +51,14 @@ def aggregate_table(scores: Scores, frame: pd.DataFrame) -> Table | None:
             part = frame[(frame["algorithm"] == algorithm) & (frame["method"] == method)]
             key = origin(scores.headline, method, algorithm)
             cells = [aggregate_cell(metric, number, key) for metric in part.itertuples()]
-            rows.append(Row(sentence(label(method)), cells, method))
+            rows.append(Row(sentence(label(method)), cells or [NOT_APPLICABLE] * len(METRICS), method))
         groups.append(Group(label(algorithm), rows, algorithm=algorithm))
     shown = [
         f"Over {plural(len(scores.collected), 'data set')}, as defined by Agarwal et al. 2021. IQM: mean of the"
         " middle half of all runs. Median, mean: of the data sets' means. Optimality gap: average shortfall"
         f" of the runs from {EXPERT:g}; less is better.",
         f"Brackets: {percent(scores.confidence)} interval, stratified bootstrap over seeds.",
+        *not_applicable(scores),
     ]
     return Table("aggregates", "Aggregates", list(METRICS), groups, shown, frame, over="algorithm")
 
@@ -66,9 +67,10 @@ def improvements(scores: Scores) -> pd.DataFrame:
     """A row for each algorithm and ordered pair of methods: the probability that the first improves on the second."""
     rows = []
     for algorithm in scores.algorithms:
-        runs = {name: [scores.runs[d, name, algorithm] for d in scores.collected] for name in scores.methods}
-        for first in scores.methods:
-            for second in scores.methods:
+        methods = scores.methods_with(algorithm)
+        runs = {name: [scores.runs[d, name, algorithm] for d in scores.collected] for name in methods}
+        for first in methods:
+            for second in methods:
                 if first != second:
                     names = {"algorithm": algorithm, "method": first, "over": second}
                     rows.append(names | vars(improvement(runs[first], runs[second], scores.confidence)))
@@ -83,15 +85,21 @@ def improvement_table(scores: Scores, frame: pd.DataFrame) -> Table | None:
     rows = []
     for other in scores.methods:
         part = frame[(frame["method"] == method) & (frame["over"] == other)]
-        keys = [origin(scores.headline, other, algorithm) for algorithm in part["algorithm"]]
-        cells = [aggregate_cell(row, share, key, 0.5) for row, key in zip(part.itertuples(), keys, strict=True)]
-        rows += [Row(sentence(label(other)), cells, other)] if cells else []
+        found = {row.algorithm: row for row in part.itertuples()}
+        cells = [
+            aggregate_cell(found[algorithm], share, origin(scores.headline, other, algorithm), 0.5)
+            if algorithm in found
+            else NOT_APPLICABLE
+            for algorithm in scores.algorithms
+        ]
+        rows += [Row(sentence(label(other)), cells, other)] if found else []
     shown = [
         f"Probability that a run of {label(method)} scores above a run of the row's method on the same data set, ties"
         f" counted as half, averaged over {plural(len(scores.collected), 'data set')} (Agarwal et al. 2021)."
         " 0.5 means no difference.",
         "If all seeds of one method score above all seeds of the other, so do all resamples, and the interval"
         " understates the uncertainty.",
+        *not_applicable(scores),
     ]
     title = f"Probability that {label(method)} improves on each method"
     columns = list(map(label, scores.algorithms))
@@ -109,7 +117,7 @@ def profiles(scores: Scores) -> pd.DataFrame:
     thresholds = np.linspace(np.floor(min(values.min(), 0)), np.ceil(values.max()), THRESHOLDS)
     parts = []
     for algorithm in scores.algorithms:
-        for method in scores.methods:
+        for method in scores.methods_with(algorithm):
             runs = [scores.runs[dataset, method, algorithm] for dataset in scores.collected]
             point, low, high = profile(runs, thresholds, scores.confidence)
             shares = {"threshold": thresholds, "share": point, "low": low, "high": high}

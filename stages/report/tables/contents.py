@@ -6,7 +6,7 @@ import pandas as pd
 
 from stages.report.statistics.grid import curve_frame, episode_frame, read_collected
 from stages.report.statistics.scores import Scores, score
-from stages.report.tables import ablations, aggregates, costs, fidelity, gains, published
+from stages.report.tables import ablations, acting, aggregates, costs, fidelity, gains, published
 from stages.report.tables.scores import difference_table, score_table
 from stages.report.tables.table import Table
 
@@ -46,6 +46,7 @@ def contents(params) -> Contents:
         aggregates.aggregate_table(scores, frames["aggregates"]),
         aggregates.improvement_table(scores, frames["improvements"]),
         costs.table(scores),
+        acting.table(scores),
         published.table(scores),
         fidelity.table(scores),
         gains.table(scores, frames["gains"]),

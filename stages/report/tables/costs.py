@@ -70,15 +70,19 @@ def making(scores: Scores) -> dict[str, float]:
 def notes(scores: Scores) -> list[str]:
     """The meaning of the columns, and the machines that the seconds were measured on."""
     records = [cost for methods in costs(scores).values() for cost in methods.values()]
-    measured = [record for cost in records for part in timings(cost) for record in part]
-    machines = sorted({record["machine"] for record in measured if record})
-    sentences = [f"{heading}: {meaning}." for heading, meaning in COLUMNS.items()]
+    times = [record for cost in records for part in timings(cost) for record in part]
+    return [*(f"{heading}: {meaning}." for heading, meaning in COLUMNS.items()), *measured(times)]
+
+
+def measured(records: list[dict | None]) -> list[str]:
+    """The machines of timing records, and what a missing one is shown as."""
+    machines, sentences = sorted({record["machine"] for record in records if record}), []
     if machines:
         sentences.append(
             f"Measured on {listed(machines)}, in the last run of each stage there; other work may have run at"
             " the same time, and a stage that resumed from a checkpoint counts only its last part."
         )
-    if None in measured:
+    if None in records:
         sentences.append("–: not recorded on this machine.")
     return sentences
 

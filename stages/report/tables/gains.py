@@ -6,6 +6,7 @@ import pandas as pd
 from stages.report.statistics.scores import Scores
 from stages.report.style.words import label, sentence, share
 from stages.report.tables.fidelity import short
+from stages.report.tables.notes import not_applicable
 from stages.report.tables.scores import gain_cell
 from stages.report.tables.table import Cell, Group, Row, Table, origin
 
@@ -38,7 +39,7 @@ def gains(scores: Scores) -> pd.DataFrame:
     rows = []
     for dataset, content in scores.collected.items():
         for method in scores.methods:
-            for algorithm in scores.algorithms if method != "real" and scores.differences else ():
+            for algorithm in scores.algorithms_with(method) if method != "real" and scores.differences else ():
                 gain = scores.differences[dataset, method, algorithm]
                 names = {"dataset": dataset, "method": method, "algorithm": algorithm}
                 numbers = {"difference": gain.mean, "low": gain.low, "high": gain.high}
@@ -95,7 +96,7 @@ def table(scores: Scores, frame: pd.DataFrame) -> Table | None:
                 for value in values
             ]
             differences = [
-                gain_cell(scores.differences[dataset, method, algorithm], origin(dataset, method, algorithm))
+                gain_cell(scores.differences.get((dataset, method, algorithm)), origin(dataset, method, algorithm))
                 for algorithm in scores.algorithms
             ]
             rows.append(Row(sentence(label(method)), texts + differences, method))
@@ -103,6 +104,7 @@ def table(scores: Scores, frame: pd.DataFrame) -> Table | None:
     columns = [heading for heading, _ in MEASURES.values()] + list(map(label, scores.algorithms))
     notes = [f"{sentence(heading)}: {meaning}." for heading, meaning in MEASURES.values()]
     notes += ["The other columns are the method's score minus that of real data.", *correlation_notes(frame)]
+    notes += not_applicable(scores)
     return Table(
         "gains",
         "Gain and fidelity",

@@ -18,18 +18,25 @@ REFERENCES = {  # the returns that score 0 and 100
 }
 
 
+def scored(scores: Scores) -> list[str]:
+    """The methods that have scores with some algorithm."""
+    return [method for method in scores.methods if scores.algorithms_with(method)]
+
+
 def subject(scores: Scores) -> str | None:
     """The headline's method: DAWM, or else the first method that adds or replaces data; None if there is none."""
-    others = [method for method in scores.methods if method != "real"]
+    others = [method for method in scored(scores) if method != "real"]
     return "dawm" if "dawm" in others else next(iter(others), None)
 
 
 def judges(scores: Scores) -> list[str]:
     """The algorithms that the headline averages over: those that learn from rewards, or all if the grid has none.
 
-    Behaviour cloning is only a floor: it says nothing about a method's rewards.
+    Behaviour cloning is only a floor: it says nothing about a method's rewards. An algorithm that some methods lack is
+    left out, so that methods are compared on the same cells.
     """
-    return [algorithm for algorithm in scores.algorithms if algorithm not in FLOORS] or scores.algorithms
+    common = scores.algorithms_with(*scored(scores))
+    return [algorithm for algorithm in common if algorithm not in FLOORS] or common
 
 
 def overall(scores: Scores, method: str) -> Estimate:
@@ -57,11 +64,11 @@ def headline(scores: Scores) -> tuple[str, str]:
     """The headline, with the same wording whichever method scores more, and a second line with scope and scores."""
     method = subject(scores)
     if method is None or "real" not in scores.methods:
-        means = {name: overall(scores, name) for name in scores.methods}
+        means = {name: overall(scores, name) for name in scored(scores)}
         best = max(means, key=lambda name: means[name].mean)
         rank = f", the highest of {len(means)} methods" if len(means) > 1 else ""
         title = f"{sentence(label(best))} scores {number(means[best].mean)}{rank}"
-        alone = "real data alone" if method is None else "no real data alone"
+        alone = "scores of real data only" if method is None else "no scores of real data"
         return title, f"{sentence(scope(scores))}. The grid has {alone}, so there is no difference to report."
     ours, real = overall(scores, method), overall(scores, "real")
     gain = difference(ours, real, scores.confidence)
@@ -96,14 +103,15 @@ def counts(values, noun: str) -> str:
 
 
 def resamples_of(scores: Scores, method: str) -> list[Resamples]:
-    """A method's bootstrap samples on each data set."""
-    return [scores.runs[dataset, method, scores.algorithms[0]].resamples for dataset in scores.collected]
+    """A method's bootstrap samples on each data set, which its algorithms share."""
+    algorithm = scores.algorithms_with(method)[0]
+    return [scores.runs[dataset, method, algorithm].resamples for dataset in scores.collected]
 
 
 def interval_notes(scores: Scores) -> list[str]:
     """How the intervals are made, what they do not cover, and which methods have none."""
     clustered, single, few = [], [], {}
-    for method in scores.methods:
+    for method in scored(scores):
         strata = resamples_of(scores, method)
         seeds = strata[0].counts.shape[1]
         cells = [cell for content in scores.collected.values() for cell in content["cells"] if cell["method"] == method]
@@ -113,7 +121,7 @@ def interval_notes(scores: Scores) -> list[str]:
         if min(stratum.units for stratum in strata) <= LEAST_FREEDOM:
             units = plural(len(generators), "generator") if len(generators) > 1 else plural(seeds, "seed")
             few.setdefault(units, []).append(label(method))
-    resamples = len(resamples_of(scores, scores.methods[0])[0].counts)
+    resamples = len(resamples_of(scores, scored(scores)[0])[0].counts)
     sentences = []
     if any(cell.low is not None for cell in scores.cells.values()):
         kind = f"{percent(scores.confidence)} interval of the mean over seeds"
@@ -133,6 +141,19 @@ def interval_notes(scores: Scores) -> list[str]:
         alone = "the interval covers the randomness of policies and episode starts, not that of the generator."
         sentences.append(f"{listed(single)}: all policies learned from one generator, so {alone}")
     return sentences
+
+
+def not_applicable(scores: Scores) -> list[str]:
+    """Which cells are not applicable and why, algorithms that lack the same methods in one sentence."""
+    lacking, alike = {}, {}
+    for (method, algorithm), reason in scores.not_applicable.items():
+        lacking.setdefault((algorithm, reason), []).append(label(method))
+    for (algorithm, reason), methods in lacking.items():
+        alike.setdefault((listed(methods), reason), []).append(label(algorithm))
+    return [
+        f"n/a: not applicable. {listed(algorithms)} with {methods}: {reason}."
+        for (methods, reason), algorithms in alike.items()
+    ]
 
 
 def scale_notes(scores: Scores, deviation: str) -> list[str]:
@@ -169,4 +190,5 @@ def notes(scores: Scores) -> list[str]:
         f"{plural(seeds, 'seed')}, {episodes} each, in {environments}; last checkpoint, no exploration noise.",
         *interval_notes(scores),
         "Behaviour: the average score of the episodes in the data.",
+        *not_applicable(scores),
     ]

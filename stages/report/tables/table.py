@@ -60,6 +60,9 @@ class Cell:
     origin: str = ""
 
 
+NOT_APPLICABLE = Cell("n/a")
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of a table; `method` is the name that the page filters by, empty if the row is of no method."""

@@ -1,0 +1,217 @@
+"""Cells that are not applicable: algorithms that learn from whole episodes, with methods of synthetic transitions."""
+
+import json
+import re
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from ablations.finished import Finished, Folder
+from stages.common.files import write_json
+from stages.common.params import load
+from stages.common.timing import timing_path
+from stages.policy import __main__ as policy
+from stages.policy.__main__ import why_not
+from stages.policy.policies import not_applicable, save
+from stages.report.figures import ablations
+from stages.report.page import panels
+from stages.report.statistics.grid import READS
+from stages.report.statistics.scores import AVERAGE
+from stages.report.tables import notes
+from stages.report.tables.contents import Contents, contents
+from tests import test_report
+from tests.conftest import report
+from tests.test_report import DATASETS, SEEDS, outputs, run_collect, run_tables, without_figures, write_results
+
+
+class Experimented(Folder):
+    """A run whose scores are read as those of an experiment."""
+
+    scores = Finished.scores
+
+
+REASON = "the algorithm learns from whole episodes, which synthetic transitions do not form"
+NOTE = f"n/a: not applicable. RSP with DAWM: {REASON}."
+
+
+def test_only_synthetic_transitions_form_no_episodes():
+    modules = {name: import_module(f"stages.algorithms.{name}") for name in ("td3bc", "rsp")}
+    reasons = {
+        (method, name): why_not(method, module) for method in ("real", "dawm") for name, module in modules.items()
+    }
+    assert {pair for pair, reason in reasons.items() if reason} == {("dawm", "rsp")}
+    assert reasons["dawm", "rsp"] == REASON
+
+
+def test_the_policy_stage_trains_nothing_and_says_so(tmp_path, monkeypatch, capsys):
+    """There is no data to train on, so any work would fail."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("seeds: 2\ndevice: cpu\nthreads: 1\n")
+    monkeypatch.setattr(sys, "argv", ["policy", "--dataset", "d", "--method", "dawm", "--algorithm", "rsp"])
+    policy.main()
+    assert capsys.readouterr().err == f"policy d dawm rsp: not applicable: {REASON}\n"
+    assert not_applicable("models/d/dawm-rsp.safetensors") == REASON
+    save({}, "rsp", SimpleNamespace(), "models/d/real-rsp.safetensors")
+    assert not_applicable("models/d/real-rsp.safetensors") is None
+
+
+def write_grid(folder: Path, monkeypatch, methods=("real", "dawm"), algorithms=("td3bc", "rsp")):
+    """Results of such a grid, gathered as for the report."""
+    monkeypatch.setattr(test_report, "METHODS", list(methods))
+    monkeypatch.setattr(test_report, "ALGORITHMS", list(algorithms))
+    write_results(folder, monkeypatch)
+    for dataset in DATASETS:
+        for method in methods:
+            if method != "real":
+                names = {"dataset": dataset, "method": method, "algorithm": "rsp"}
+                Path(f"results/{dataset}/{method}-rsp.json").write_text(json.dumps({**names, "not_applicable": REASON}))
+    run_collect(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A report with figures, times included."""
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        write_grid(folder, patch)
+        for digest in ("aa", "bb", "cc"):
+            write_json(timing_path(digest), {"output": digest, "seconds": 3.0, "machine": "a desk"})
+        report()
+    return folder
+
+
+def rows(folder: Path, name: str) -> list[str]:
+    return (folder / f"reports/tables/{name}.md").read_text().partition("\n\n")[0].splitlines()[2:]
+
+
+@pytest.mark.parametrize("name", ["scores", "differences", "gains", "improvement", "acting", "aggregates"])
+def test_tables_show_n_a_and_say_why(built, name):
+    shown = {"aggregates": [row for row in rows(built, name) if row.startswith("| RSP | DAWM")]}.get(name)
+    for row in rows(built, name) if shown is None else shown:
+        if "DAWM" in row or name == "improvement":
+            assert row.endswith(" n/a |"), row
+    others = [row for row in rows(built, name) if "Real data" in row or "Behaviour" in row]
+    assert not [row for row in others if "n/a" in row and name != "improvement"]
+    assert f"- {NOTE}" in (built / f"reports/tables/{name}.md").read_text().splitlines()
+
+
+def test_nothing_in_the_report_is_nan_and_all_figures_are_drawn(built):
+    files = {name: content.decode("utf-8", "ignore") for name, content in outputs(built).items()}
+    text = {name: content.partition('<script id="library">')[0] for name, content in files.items()}
+    assert not [
+        name for name, content in text.items() if not name.endswith(".png") and re.search(r"\bnan\b|NaN", content)
+    ]
+    drawn = {Path(name).stem for name in files if name.startswith("reports/figures")}
+    assert drawn >= {"scores", "learning_curves", "profiles", "improvement", "costs", "gains"}
+    page = text["reports/index.html"]
+    assert page.count(">n/a<") + page.count("\nn/a\n") >= 6
+    scores = pd.read_csv(built / "results/scores.csv")
+    assert set(map(tuple, scores[["method", "algorithm"]].drop_duplicates().to_numpy())) == {
+        ("real", "td3bc"),
+        ("real", "rsp"),
+        ("dawm", "td3bc"),
+    }
+    assert json.loads((built / "results/summary.json").read_text()) == {
+        "real": {"td3bc": 32.1, "rsp": 37.1},
+        "dawm": {"td3bc": 38.1},
+    }
+
+
+def read() -> Contents:
+    """The report's content for the grid in the current folder."""
+    return contents(load(READS))
+
+
+def test_estimates_compare_the_same_cells(built, monkeypatch):
+    monkeypatch.chdir(built)
+    content = read()
+    scores, frames = content.scores, content.frames
+    assert {names[1:] for names in scores.cells} == {("real", "td3bc"), ("real", "rsp"), ("dawm", "td3bc")}
+    assert scores.cells[AVERAGE, "real", "rsp"].mean == pytest.approx(37.1)
+    assert {names[1:] for names in scores.differences} == {("dawm", "td3bc")}
+    assert set(frames["improvements"]["algorithm"]) == {"td3bc"}
+    title, line = notes.headline(scores)  # RSP's scores, which DAWM lacks, do not count for real data either
+    assert title.startswith("DAWM scores 6.0 points more than real data alone")
+    assert line.startswith("Averaged over TD3+BC on 2 data sets: DAWM 38.1")
+    marks = content.tables["scores"].frame.query("algorithm == 'rsp'")["mark"]
+    assert set(marks) == {""}  # the best of one is no best
+
+
+def test_the_page_leaves_the_cells_out_of_its_charts(built, monkeypatch):
+    monkeypatch.chdir(built)
+    content = read()
+    scores, frames = content.scores, content.frames
+    for panel in panels.scores(scores):
+        assert {(row["method"], row["algorithm"]) for row in panel.rows} == {
+            ("real data", "TD3+BC"),
+            ("real data", "RSP"),
+            ("DAWM", "TD3+BC"),
+        }
+        assert "DAWM with RSP" not in panel.alt
+    alts = [panel.alt for panel in panels.curves(scores, frames["curves"])]
+    assert f"Learning curves of real data with RSP on {DATASETS[0]}." in alts
+    assert [panel.algorithm for panel in panels.improvements(scores, frames["improvements"])] == ["td3bc"]
+    assert [panel.algorithm for panel in panels.costs(scores)] == ["td3bc"]
+    assert {panel.algorithm for panel in panels.gains(scores, frames["gains"])} == {"td3bc"}
+    assert {panel.algorithm for panel in panels.profiles(scores, frames["profiles"])} == {"td3bc", "rsp"}
+
+
+def test_a_grid_of_such_algorithms_alone_reports_real_data(tmp_path, monkeypatch):
+    write_grid(tmp_path, monkeypatch, algorithms=["rsp"])
+    report()
+    assert "The grid has scores of real data only" in Path("reports/index.html").read_text()
+    assert "| Average | DAWM | n/a |" in rows(tmp_path, "scores")
+    assert not Path("reports/tables/differences.md").exists()
+
+
+def test_an_algorithm_without_any_cell_has_a_column_of_n_a(tmp_path, monkeypatch):
+    write_grid(tmp_path, monkeypatch, methods=["dawm"])
+    report()
+    assert [row for row in rows(tmp_path, "scores") if "DAWM" in row and not row.endswith("| n/a |")] == []
+    assert "DAWM scores 38.1" in Path("reports/index.html").read_text()
+
+
+def test_sentences_join_methods_and_algorithms(built, monkeypatch):
+    monkeypatch.chdir(built)
+    scores = read().scores
+    absent = [
+        {"method": method, "algorithm": algorithm, "not_applicable": REASON}
+        for method in ("dawm", "corrected")
+        for algorithm in ("rsp", "bc")
+    ]
+    scores = replace(scores, collected={"d": {"not_applicable": absent}})
+    assert notes.not_applicable(scores) == [f"n/a: not applicable. RSP and BC with DAWM and corrected DAWM: {REASON}."]
+
+
+def test_an_ablation_takes_the_cells_that_have_scores(built, monkeypatch):
+    pd.testing.assert_frame_equal(Folder("1", built).scores, Experimented("1", built).scores)
+    both = [("real", "rsp"), ("real", "td3bc"), ("dawm", "td3bc")]
+    frame = pd.DataFrame(both, columns=["method", "algorithm"]).assign(dataset="d", value="1", score=1.0, low=0.5)
+    figures = []
+    monkeypatch.setattr(ablations, "save", lambda figure, *_: figures.append(figure))
+    ablations.draw(frame.assign(high=1.5, error_median=0.1, error_p90=0.2, seconds_making=3.0), "x", Path())
+    _, fidelity, _ = figures[0].axes
+    assert len(fidelity.lines) == 2  # DAWM's median and 90th percentile, although it lacks the first algorithm
+
+
+def test_a_seed_more_is_still_noticed_behind_such_a_cell(tmp_path, monkeypatch):
+    write_grid(tmp_path, monkeypatch, algorithms=["rsp", "td3bc"])
+    path = Path(f"results/{DATASETS[0]}/dawm-td3bc.json")
+    cell = json.loads(path.read_text())
+    path.write_text(json.dumps({**cell, "seeds": cell["seeds"][:-1]}))
+    with pytest.raises(SystemExit, match=f"dawm × td3bc: .* has {SEEDS - 1} seeds, real-rsp.json has {SEEDS};"):
+        run_collect(monkeypatch)
+
+
+def test_collected_cells_of_another_grid_are_refused(tmp_path, monkeypatch):
+    write_grid(tmp_path, monkeypatch)
+    without_figures(monkeypatch)
+    run_tables(monkeypatch)
+    test_report.change_params(algorithms=["td3bc"])
+    with pytest.raises(SystemExit, match=r"the grid in .* is not that of params\.yaml"):
+        run_tables(monkeypatch)
