@@ -1,4 +1,4 @@
-"""Decision Diffuser (Ajay et al. 2023, arXiv 2211.15657): plans states by diffusion, and infers the action to the next one.
+"""Decision Diffuser (Ajay et al. 2023, arXiv 2211.15657): plans states by diffusion, and infers the action between two.
 
 DAWM's parts used as a policy: a diffusion model of the states to come, given the state at hand and the return to reach,
 and an inverse dynamics model. It plans anew at each step.

@@ -1,4 +1,4 @@
-"""After GTP (Generative Trajectory Policies, arXiv 2510.11499): a policy that jumps along the path from noise to actions.
+"""After GTP (Generative Trajectory Policies, arXiv 2510.11499): a policy that jumps along paths from noise to actions.
 
 Its network is told where a jump begins and ends, so that one network acts in any number of jumps. It clones the data's
 actions, and the better ones more. The paper's appendix, which holds the settings, is not public; what is ours is named
@@ -6,6 +6,7 @@ in `Learner`.
 """
 
 from copy import deepcopy
+from itertools import pairwise
 
 import torch
 
@@ -29,9 +30,9 @@ class Settings(Levels):
 
 
 class Trajectory(Mlp):
-    """Φ(s, x, t, u): states (…, S), points (…, A) with noise t → the points of their paths with noise u ≤ t; (…, 1) each.
+    """Φ(s, x, t, u): states (…, S), points (…, A) with noise t → the points of their paths with noise u ≤ t.
 
-    Φ = (1 - u/t) φ(s, x, t, u) + (u/t) x, eq. 4. φ has EDM's preconditioning.
+    Levels are (…, 1). Φ = (1 - u/t) φ(s, x, t, u) + (u/t) x, eq. 4. φ has EDM's preconditioning.
     """
 
     def __init__(self, state: int, action: int, settings, streams):
@@ -53,9 +54,9 @@ class Trajectory(Mlp):
         return self.process.sigmas(count)[:-1]
 
     def act(self, states, noise, levels) -> torch.Tensor:
-        """Actions (…, A) in [-1, 1] from standard normal noise, by a jump from each of the levels to the next, eq. 15."""
+        """Actions (…, A) in [-1, 1] from standard normal noise, by jumps between the levels, eq. 15."""
         points = levels[0] * noise
-        for start, end in zip(levels[:-1], levels[1:], strict=True):
+        for start, end in pairwise(levels):
             points = self(states, points, *(level.expand_as(noise[..., :1]) for level in (start, end)))
         return points.clamp(-1, 1)
 

@@ -55,7 +55,7 @@ class Policy(Planning):
         return clean.clamp(-reach, reach)
 
     def denoised(self, states, points) -> torch.Tensor:
-        """Plans (policies, plans, H, D): at each noise level the dynamics model denoises the states, then the planner all."""
+        """Plans (policies, plans, H, D): at each noise level the dynamics model goes first, then the planner."""
         target = self.target.expand(*states.shape[:2], 1)
         conditions = [self.planner.condition(states, target, torch.full_like(target, known)) for known in (1.0, 0.0)]
         for sigma, lower in pairwise(self.sigmas):
@@ -67,7 +67,7 @@ class Policy(Planning):
         return points
 
     def ranks(self, states, plans) -> torch.Tensor:
-        """The predicted discounted rewards of plans, less the penalty at their first predicted end: (policies, plans)."""
+        """(policies, plans): predicted discounted rewards, less the penalty at a plan's first predicted end."""
         actions, changes = plans.split([self.shape[1] - self.state, self.state], dim=-1)
         after = self.states_of(states, changes)
         before = torch.cat([states[:, :, None], after[:, :, :-1]], dim=2)

@@ -1,4 +1,4 @@
-"""SAQ-IQL (Luo et al. 2023, arXiv 2310.11731): actions become codes of a state-conditioned VQ-VAE, and IQL chooses a code.
+"""SAQ-IQL (Luo et al. 2023, arXiv 2310.11731): a state-conditioned VQ-VAE turns actions into codes, IQL chooses a code.
 
 With few codes in each state, maxima and expectations over actions are exact, and no code stands for an action that the
 data lack.
