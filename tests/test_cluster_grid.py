@@ -13,7 +13,7 @@ from tests.pipelines import commit, copy_project, digest, executed, run
 from tests.ray_nodes import alive, ancestor, cluster, command_line, ended, ray_cluster, wait_for
 
 PARAMS = {"methods": ["real", "dawm"], "algorithms": ["td3bc"], "policy": {"steps": 2000, "snapshot_every": 50}}
-SECONDS = re.compile(r"reports/(index\.html|\w+/costs\.\w+)$")  # these name the seconds that stages took
+SECONDS = re.compile(r"reports/(index\.html|\w+/(costs|acting)\.\w+)$")  # these name the seconds that stages took
 WITH_SECONDS = ("reports/tables", "reports/figures", "reports/index.html")  # outputs with such files in them
 
 
