@@ -5,7 +5,7 @@ Prints the tables of docs/performance.md.
 
 import argparse
 
-from benchmarks import plain, policies, sharing, world_model
+from benchmarks import policies, sharing, world_model
 from benchmarks.timing import machine
 from stages.check.schema import Params
 from stages.common.params import read, validate
@@ -19,7 +19,7 @@ def main():
     parser.add_argument(
         "parts", nargs="*", default=list(PARTS), metavar="part", help=f"{', '.join(PARTS)}; default: all"
     )
-    parser.add_argument("--algorithms", nargs="+", default=list(plain.LEARNERS), choices=list(plain.LEARNERS))
+    parser.add_argument("--algorithms", nargs="+", default=list(policies.LEARNERS), choices=list(policies.LEARNERS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 5, 10])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="duration of each measurement")

@@ -1,6 +1,6 @@
 """Plain implementations of the diffusion planners' training, as `benchmarks/plain.py` has them of the other algorithms.
 
-A batch has further (batch, …) tensors: the normalised return, and a window's actions (batch, H, A), next states
+A batch has further tensors: the normalised return (batch,), and a window's actions (batch, H, A), next states
 (batch, H, S) and whether each step exists (batch, H). The standard deviation of a step's change is 1.
 """
 
@@ -63,7 +63,7 @@ class Planner:
 
     def given(self, states, returns, shown):
         shown = shown.to(states)
-        return torch.cat([states, waves(returns[:, 0]) * shown, shown], 1)
+        return torch.cat([states, waves(returns) * shown, shown], 1)
 
     def scaled(self, points, sigma):
         return points / (sigma**2 + self.c.sigma_data**2).sqrt()[:, None, None]
@@ -115,7 +115,7 @@ class Diffuser(Planner):
         sigma, points = self.noisy(clean, noise["level"], noise["noise"])
         loss = self.error(self.planner, clean, clean.shape[2], sigma, points, states, exists, self.c.first_weight)
         inputs = torch.cat([self.scaled(points, sigma).flatten(1), waves(sigma.log() / 4), states], 1)
-        losses = self.descend({"planner_loss": loss, "value_loss": F.mse_loss(self.value(inputs), returns)})
+        losses = self.descend({"planner_loss": loss, "value_loss": F.mse_loss(self.value(inputs)[:, 0], returns)})
         update_target(self.average, self.planner, 1 - self.c.ema)
         return losses
 

@@ -12,39 +12,47 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from benchmarks import plain
+from benchmarks import plain, plain_planners
 from benchmarks.data import random_transitions
 from benchmarks.timing import per_second
 from stages.check.algorithms import resolve
-from stages.common.transitions import Transitions
+from stages.common.transitions import Transitions, steps_left
 from stages.policy.draws import Draw, draws_of
 from stages.policy.trainer import build_updates
 from stages.policy.updates import CHUNK
 
+LEARNERS = {**plain.LEARNERS, **plain_planners.LEARNERS}
 STATES, ACTIONS, TRANSITIONS, SIZE = 17, 6, 200_000, {"hidden": [256, 256], "batch": 256}
 
 
 def plain_loop(real: Transitions, algorithm: str, settings, device):
     """Returns a function that makes `updates` updates of one seed: data on the device, indices drawn by NumPy."""
-    learner = plain.LEARNERS[algorithm](STATES, ACTIONS, settings)
-    for part in vars(learner).values():
+    learner = LEARNERS[algorithm](STATES, ACTIONS, settings)
+    for name, part in list(vars(learner).items()):
+        if type(part) is torch.Tensor:
+            setattr(learner, name, part.to(device))
         for network in part if isinstance(part, list) else [part]:
             if isinstance(network, torch.nn.Module):
                 network.to(device)
             elif isinstance(network, torch.nn.Parameter):
                 network.data = network.to(device)
     columns = [real.observations, real.actions, real.rewards, real.discounts, real.next_observations]
-    if algorithm == "rebrac":
-        columns += [np.roll(real.actions, -1, axis=0), np.ones(len(real), dtype=np.float32)]
-    if algorithm == "rsp":
-        columns += list(import_module("stages.algorithms.rsp").columns(real, settings)(real).values())
+    module, horizon = import_module(f"stages.algorithms.{algorithm}"), getattr(settings, "horizon", 0)
+    if hasattr(module, "columns"):
+        columns += [
+            part.squeeze(1) if part.shape[1] == 1 else part for part in module.columns(real, settings)(real).values()
+        ]
     columns = [torch.from_numpy(column).to(device) for column in columns]
+    left, offsets = torch.from_numpy(steps_left(real.episode)).to(device), torch.arange(horizon, device=device)
     draws, stream = numbers_of(algorithm, settings), torch.Generator(device).manual_seed(0)
 
     def run(updates: int):
         for _ in range(updates):
             rows = torch.from_numpy(np.random.randint(0, TRANSITIONS, settings.batch)).to(device)
             batch = [column[rows] for column in columns]
+            if horizon:
+                ahead = rows[:, None] + offsets.minimum(left[rows][:, None] - 1)
+                batch += [columns[1][ahead], columns[4][ahead], (offsets < left[rows][:, None]).float()]
             numbers = {name: draw((settings.batch, draw.width), stream) for name, draw in draws.items()}
             learner.train(batch, numbers)
 

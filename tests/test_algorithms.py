@@ -115,9 +115,8 @@ def batch_of_seed(batch: Batch, k: int) -> list[torch.Tensor]:
     """Seed k's part of the batch, in the form that the plain implementation takes."""
     both = batch.states_and_actions[k]
     parts = [both[:, :S], both[:, S:], batch.rewards[k], batch.discounts[k], batch.next_states[k]]
-    if batch.window is not None:
-        return [*parts, batch.extra["returns"][k], *(part[k] for part in vars(batch.window).values())]
-    return [*parts, *(part[k] if part.shape[-1] > 1 else part[k, :, 0] for part in batch.extra.values())]
+    parts += [part[k] if part.shape[-1] > 1 else part[k, :, 0] for part in batch.extra.values()]
+    return [*parts, *(part[k] for part in vars(batch.window).values())] if batch.window else parts
 
 
 def pairs(learner, single, k: int):

@@ -9,8 +9,10 @@ A file must hold two classes:
 It may hold as well:
 
 - `select(real, settings) → Transitions`: the real transitions that it learns from, by default all.
-- `columns(real, settings)`: what batches hold beside the transitions, see `Batches` (`rebrac.py`).
-- `TRAJECTORIES = True`: it learns from whole episodes, so from `real` alone (`rsp.py`).
+- `columns(real, settings)`: what batches hold beside the transitions, see `Batches` (`rebrac.py`). If it has
+  `constants`, the learner finds them in its attribute `constants`, and its `Policy` in the saved weights.
+- `TRAJECTORIES = True`: it learns from whole episodes, so from `real` alone (`rsp.py`). If its settings have a
+  `horizon`, batches hold windows of so many transitions (`dd.py`).
 - `Policy`: how it acts, if not by a deterministic `Actor` of `policy/networks.py`; see `policy/acting.py` (`fql.py`).
   It has `noise` and `passes`: how many random numbers and how many network passes an action takes.
 
