@@ -10,8 +10,8 @@ import torch
 
 from stages.diffusion.guidance import guided
 from stages.diffusion.normalizers import Cdf, Gaussian, MinMax
-from stages.diffusion.process import Ddpm, Edm, process
-from stages.diffusion.samplers import ancestral, ddim
+from stages.diffusion.process import Ddpm, Edm, Flow, process
+from stages.diffusion.samplers import ancestral, ddim, midpoint
 from stages.tasks.tasks import Task
 from stages.world_model import model as world_model
 from stages.world_model.model import WorldModel
@@ -214,7 +214,7 @@ def test_steps_that_do_not_exist_do_not_contribute_to_the_loss(params):
     torch.testing.assert_close(model.loss(steps, exists, condition, *draws, noise), expected)
 
 
-@pytest.mark.parametrize("name", ["edm", "ddpm"])
+@pytest.mark.parametrize("name", ["edm", "ddpm", "flow"])
 def test_a_trained_model_predicts_a_linear_system(params, episodes, device, name):
     """The system is s' = s + 0.1 B a with reward s₀; the first sampled step must agree for every state and action."""
     settings = {
@@ -270,6 +270,56 @@ def test_edm_s_noise_levels_and_coefficients_follow_its_parameters(params, chang
     expected = [math.exp(settings.log_mean + settings.log_std * value) for value in (-0.5, 1.0)]
     assert chosen.draw(normal, uniform).tolist() == pytest.approx(expected)
     assert not chosen.clips
+
+
+def test_flow_matching_s_coefficients_follow_its_straight_paths(params):
+    """Computed here from xₜ = (1 - t) ε + t x and the velocity x - ε."""
+    stream = torch.Generator().manual_seed(0)
+    x, noise = (torch.randn(5, 3, generator=stream) for _ in range(2))
+    t = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
+    flow, path = Flow(SimpleNamespace(times="uniform")), (1 - t)[:, None] * noise + t[:, None] * x
+
+    def network(points, label, condition):
+        torch.testing.assert_close(points, path)
+        torch.testing.assert_close(label, ((1 - t) / t).log() / 4)
+        return x - noise
+
+    sigma = (1 - t) / t
+    torch.testing.assert_close(flow.denoise(network, x + sigma[:, None] * noise, sigma, None), x)
+    wrong = flow.denoise(lambda *_: x - noise + 2.0, x + sigma[:, None] * noise, sigma, None)
+    torch.testing.assert_close(flow.weight(sigma)[:, None] * (wrong - x).square(), torch.full_like(x, 4.0))
+
+
+def test_flow_matching_s_times_are_uniform_or_logit_normal(params):
+    normal, uniform = torch.tensor([-0.5, 1.0]), torch.tensor([0.25, 0.9])
+    settings = params.diffusion.flow.model_copy(update={"times": "logit-normal", "mean": 0.4, "std": 1.4})
+    edm = params.diffusion.edm.model_copy(update={"log_mean": -0.4, "log_std": 1.4})
+    flow = process(config(params, process="flow", flow=settings))
+    torch.testing.assert_close(flow.draw(-normal, uniform), Edm(edm).draw(normal, uniform))
+    t = 1 / (1 + Flow(SimpleNamespace(times="uniform")).draw(normal, uniform))
+    assert t.tolist() == pytest.approx([0.001 + 0.998 * 0.25, 0.001 + 0.998 * 0.9])
+    assert (1 / (1 + flow.sigmas(4))).tolist() == pytest.approx([0.001, 0.25075, 0.5005, 0.75025, 1.0])
+
+
+def test_ddim_is_euler_s_method_and_midpoint_the_midpoint_method_along_the_paths():
+    flow = Flow(SimpleNamespace(times="uniform"))
+    sigmas = flow.sigmas(4).double()
+    x = torch.linspace(-2, 2, 7, dtype=torch.float64)
+
+    def velocity(z, t):  # z = t (x + σ ε)
+        clean = gaussian(z / t, (1 - t) / t)
+        return (clean - z) / (1 - t)
+
+    start = 1 / (1 + sigmas[0])
+    for sampler in (ddim, midpoint):
+        z = x * start
+        for sigma, following in pairwise(sigmas):
+            t, end = 1 / (1 + sigma), 1 / (1 + following)
+            middle = (t + end) / 2
+            slope = velocity(z, t)
+            slope = slope if sampler is ddim else velocity(z + (middle - t) * slope, middle)
+            z = z + (end - t) * slope
+        torch.testing.assert_close(sampler(gaussian, x, sigmas), z, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("levels", [5, 12])

@@ -140,6 +140,20 @@ def test_rewards_are_scaled_and_shifted_and_bound_the_return(params, episodes, d
         assert batches.largest_return == pytest.approx(largest, rel=1e-3)
 
 
+def test_windows_follow_each_row_to_its_episode_s_end(params, episodes, device):
+    settings = settings_of(params, "dd", batch=len(episodes))
+    batches = Batches(episodes, episodes, None, 1, settings, None, device, horizon=7)
+    window = batches(each_row(len(episodes))).window
+    for row in (0, 1, len(episodes) // 2, len(episodes) - 2, len(episodes) - 1):
+        same = np.flatnonzero(episodes.episode == episodes.episode[row])
+        ahead = [min(row + k, same[-1]) for k in range(7)]
+        np.testing.assert_array_equal(window.actions[0, row], episodes.actions[ahead])
+        np.testing.assert_array_equal(window.exists[0, row], [row + k <= same[-1] for k in range(7)])
+        following = window.next_states[0, row] * batches.std + batches.mean
+        np.testing.assert_allclose(following, episodes.next_observations[ahead], rtol=1e-4, atol=1e-4)
+    assert 0 < (window.exists == 0).sum() < window.exists.numel() / 2
+
+
 def test_states_are_not_normalised_if_the_settings_say_so(params, episodes, device):
     batches = Batches(episodes, episodes, None, 1, settings_of(params, "rebrac"), following_actions, device)
     assert batches.mean.eq(0).all()

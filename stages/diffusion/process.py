@@ -2,6 +2,7 @@
 
 A variance-preserving DDPM is the same process seen through x / √(1 + σ²), with σ² = (1 - ᾱ) / ᾱ, so it shares its
 samplers with EDM (Karras et al. 2022, arXiv 2206.00364, section 2; Song et al. 2021, arXiv 2010.02502, section 4.3).
+Flow matching is the same process too, see `Flow`.
 
 A process defines the noise levels of training (`draw`) and of sampling (`sigmas`), whether sampling clips clean
 estimates to the data's range (`clips`), and three coefficients: the clean estimate is skip x + out F(scale x, ln σ / 4,
@@ -104,6 +105,40 @@ class Ddpm(Process):
         return torch.cat([self.table.cpu()[levels], torch.zeros(1)]).to(device)
 
 
+class Flow(Process):
+    """Flow matching on straight paths (Lipman et al. 2023, arXiv 2210.02747; rectified flow, arXiv 2209.03003).
+
+    A path xₜ = (1 - t) ε + t x is t (x + σ ε) with σ = (1 - t) / t, so it is the same process seen through x t. The
+    network's target is the velocity x - ε, and Euler's method along the path is `ddim`. Times near 0 and 1 are left
+    out, where σ or its logarithm has no bound.
+    """
+
+    clips = False
+    EDGE = 1e-3
+
+    def __init__(self, config):
+        self.config = config
+
+    def draw(self, normal: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+        """(B,) standard normal and uniform draws → (B,) σ; t is uniform, or its logit is normal.
+
+        The latter is EDM's log-normal noise, since ln σ is minus the logit (Esser et al. 2024, arXiv 2403.03206).
+        """
+        if self.config.times == "logit-normal":
+            return (-(normal * self.config.std + self.config.mean)).exp()
+        t = self.EDGE + (1 - 2 * self.EDGE) * uniform
+        return (1 - t) / t
+
+    def coefficients(self, sigma: torch.Tensor):
+        t = 1 / (1 + sigma)
+        return t, t, 1 - t
+
+    def sigmas(self, steps: int, device=None) -> torch.Tensor:
+        """(steps + 1,) falling to 0: equal steps of t."""
+        t = torch.linspace(self.EDGE, 1, steps + 1, dtype=torch.float64, device=device)
+        return ((1 - t) / t).float()
+
+
 def process(config):
-    """Builds the process that the `diffusion` section names."""
-    return Edm(config.edm) if config.process == "edm" else Ddpm(config.ddpm)
+    """Builds the process that a section names: its key `process`, with settings in the key of that name."""
+    return {"edm": Edm, "ddpm": Ddpm, "flow": Flow}[config.process](getattr(config, config.process))

@@ -46,6 +46,14 @@ class Ddpm(Section):
     prediction: Literal["noise", "clean", "velocity"]
 
 
+class Flow(Section):
+    """Times of flow matching's training: uniform, or with a normal logit of that mean and standard deviation."""
+
+    times: Literal["uniform", "logit-normal"]
+    mean: float
+    std: Rate
+
+
 class Churn(Section):
     """The noise that the Heun sampler adds at each step: Karras et al.'s S_churn, S_min, S_max and S_noise."""
 
@@ -58,7 +66,7 @@ class Churn(Section):
 class UnconditionalSampler(Section):
     """A sampler without guidance."""
 
-    method: Literal["ddim", "ancestral", "heun", "dpm-solver"]
+    method: Literal["ddim", "ancestral", "heun", "midpoint", "dpm-solver"]
     steps: Positive
     temperature: NonNegative
     churn: Churn

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from stages.common.settings import Positive, Probability, Section, Widths
-from stages.diffusion.settings import Ddpm, Edm, Normalizer, Trained
+from stages.diffusion.settings import Ddpm, Edm, Flow, Normalizer, Trained
 
 GROUPS = 8  # groups of channels in the U-Net's normalisation
 
@@ -45,9 +45,10 @@ class Diffusion(Trained):
     network: Literal["mlp", "unet"]
     mlp: Mlp
     unet: Unet
-    process: Literal["edm", "ddpm"]
+    process: Literal["edm", "ddpm", "flow"]
     edm: Edm
     ddpm: Ddpm
+    flow: Flow
     target: Literal["state", "change"]
     normalizer: Normalizer
     reward_normalizer: Normalizer

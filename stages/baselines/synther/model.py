@@ -9,7 +9,7 @@ from torch import nn
 from stages.common.transitions import Transitions
 from stages.diffusion.embedding import features
 from stages.diffusion.normalizers import Gaussian
-from stages.diffusion.process import Edm, shaped
+from stages.diffusion.process import process, shaped
 from stages.diffusion.samplers import SAMPLERS, temperature_of
 
 
@@ -40,12 +40,12 @@ def vectors(data: Transitions) -> np.ndarray:
 
 
 class SynthEr(nn.Module):
-    """EDM diffusion model of `vectors`. All components except the terminal flag are standardised."""
+    """Diffusion model of `vectors`. All components except the terminal flag are standardised."""
 
     def __init__(self, state: int, action: int, config):
         super().__init__()
         self.split = [state, action, 1, state, 1]
-        self.config, self.process = config, Edm(config.edm)
+        self.config, self.process = config, process(config)
         self.normalizer = Gaussian(sum(self.split) - 1)
         self.network = Denoiser(sum(self.split), config.width, config.blocks, config.embedding)
 
