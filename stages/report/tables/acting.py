@@ -40,7 +40,7 @@ def table(scores: Scores) -> Table:
     groups, lines, records = [], [], []
     for dataset, content in scores.collected.items():
         cells = {(cell["method"], cell["algorithm"]): cell for cell in content["cells"]}
-        passes = {algorithm: str(cell["passes"]) for (_, algorithm), cell in cells.items()}
+        passes = {algorithm: f"{cell['passes']:.4g}" for (_, algorithm), cell in cells.items()}
         first = [Cell(passes[name]) if name in passes else NOT_APPLICABLE for name in scores.algorithms]
         rows = [Row(sentence(PASSES), first)]
         for method in scores.methods:
