@@ -17,6 +17,7 @@ from stages.world_model import model as world_model
 from stages.world_model.model import WorldModel
 from stages.world_model.settings import Diffusion
 from stages.world_model.train import train
+from stages.world_model.windows import Windows
 
 EDM = SimpleNamespace(sigma_min=0.002, sigma_max=80.0, sigma_data=0.7, rho=7.0, log_mean=-1.2, log_std=1.2)
 MEAN, STD = 1.5, 0.7
@@ -235,6 +236,37 @@ def test_a_trained_model_predicts_a_linear_system(params, episodes, device, name
     next_states = torch.from_numpy(episodes.next_observations)
     assert (windows.states[:, 0] - next_states).abs().median() < 0.1 * next_states.std()
     assert (windows.rewards[:, 0] - torch.from_numpy(episodes.rewards)).abs().median() < 0.1 * next_states.std()
+
+
+def test_sampling_from_given_windows_adds_noise_of_the_level_asked_for(params, episodes, device):
+    """Of almost none, the windows come back; the levels above it are left out."""
+    data = torch.from_numpy(episodes.observations), torch.from_numpy(episodes.actions)
+    windows = Windows(episodes, 4, 0.99, 1.0, False, device)
+    torch.manual_seed(0)
+    model = WorldModel(3, 2, 4, False, config(params)).eval()
+    model.fit(windows.states, windows.steps)
+    starts, seen = torch.arange(20), []
+    steps, _ = windows(starts)
+    denoise = model.process.denoise
+
+    def recorded(network, x, sigma, condition):
+        seen.append((sigma[0].item(), x))
+        return denoise(network, x, sigma, condition)
+
+    model.process.denoise = recorded
+    sampler = params.sampler.model_copy(update={"method": "ddim", "steps": 8, "guidance": 1.0})
+    levels = model.process.sigmas(8).tolist()
+    for sigma in (0.02, 2.4):
+        seen.clear()
+        stream = torch.Generator().manual_seed(0)
+        given = (part[starts] for part in (*data, windows.returns))
+        sampled = model.sample(*given, sampler, stream, (steps, sigma))
+        expected = [sigma, *(level for level in levels if 0 < level < sigma)]
+        assert [level for level, _ in seen] == pytest.approx(expected)
+        error = seen[0][1] - model.normalizer(model.relative(steps, data[0][starts]))
+        assert error.std().item() == pytest.approx(sigma, rel=0.2)
+        if sigma == 0.02:
+            torch.testing.assert_close(sampled.states, steps[..., 1:], atol=0.5, rtol=0)
 
 
 def test_saved_models_sample_the_same_windows(params, tmp_path, device):

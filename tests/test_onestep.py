@@ -241,8 +241,9 @@ def test_a_penalty_lowers_rewards_and_keeps_the_same_transitions(params, system)
     for penalty in (0.0, 5.0):
         stream = torch_stream("a")
 
-        def sample_windows(states, actions, penalty=penalty, stream=stream):
-            return rollout(model, None, states, actions, 3, penalty, stream)
+        def sample_windows(starts, penalty=penalty, stream=stream):
+            given = (torch.from_numpy(part)[starts] for part in (system.observations, system.actions))
+            return rollout(model, None, *given, 3, penalty, stream)
 
         results.append(generate(system, sample_windows, config, "onestep linear", stream))
     (plain, counts), (lower, penalised_counts) = results

@@ -52,9 +52,10 @@ def window_sampler(data: Transitions, task: Task, model, inverse, params, stream
     """
     target = target_return(data, params.target_return, params.discount, task)
     healthy = rule_of(task, params.terminals)
+    states, actions = (torch.from_numpy(part).to(stream.device) for part in (data.observations, data.actions))
 
-    def sample_windows(states, actions):
-        returns = torch.full((len(states),), target, device=states.device)
-        return completed_windows(model, inverse, healthy, states, actions, returns, params.sampler, stream)
+    def sample_windows(starts):
+        given = states[starts], actions[starts], torch.full((len(starts),), target, device=stream.device)
+        return completed_windows(model, inverse, healthy, *given, params.sampler, stream)
 
     return sample_windows

@@ -27,8 +27,8 @@ def generate(data: Transitions, sample_windows, params, name: str, stream: torch
     """Generates `augment.transitions` synthetic transitions of one generator; start states are drawn from the data.
 
     Arguments:
-        sample_windows: real states (B, S) and actions (B, A) → the windows' states, actions, rewards, ended and
-            optionally penalties, as `to_transitions` takes them.
+        sample_windows: rows of the data that windows start from, a (B,) tensor → the windows' states, actions,
+            rewards, ended and optionally penalties, as `to_transitions` takes them.
         params: has `discount` and `augment`.
         name: method, data set and generator, for messages.
         stream: random stream of the starts, on the device.
@@ -40,13 +40,12 @@ def generate(data: Transitions, sample_windows, params, name: str, stream: torch
         SystemExit: if a larger share of the transitions than `augment.max_drop` is dropped so far, or if the first
             batch yields none; see `check_dropped`.
     """
-    config, device = params.augment, stream.device
-    bounds, weights = Bounds(data, config.margin), start_weights(data, config).to(device)
-    states, actions = torch.from_numpy(data.observations).to(device), torch.from_numpy(data.actions).to(device)
+    config = params.augment
+    bounds, weights = Bounds(data, config.margin), start_weights(data, config).to(stream.device)
     parts, counts = [], Counter()
     while counts["kept"] < config.transitions:
         starts = torch.multinomial(weights, config.batch, replacement=True, generator=stream)
-        windows = sample_windows(states[starts], actions[starts])
+        windows = sample_windows(starts)
         part, part_counts = to_transitions(*windows[:4], params.discount, bounds, *windows[4:])
         parts.append(part)
         counts.update(part_counts, windows=config.batch)

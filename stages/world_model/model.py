@@ -121,12 +121,14 @@ class WorldModel(nn.Module):
         return (self.process.weight(sigma) * error.sum(1)).sum() / exists.sum()
 
     @torch.no_grad()
-    def sample(self, states, actions, returns, sampler, generator: torch.Generator) -> SampledWindows:
+    def sample(self, states, actions, returns, sampler, generator: torch.Generator, given=None) -> SampledWindows:
         """Samples windows from `states` (B, S) and first actions (B, A), conditioned on returns-to-go (B,).
 
         Arguments:
             sampler: the `sampler` section. Its temperature scales all noise of a stochastic sampler, the initial noise
                 included (Decision Diffuser's low-temperature sampling); deterministic samplers ignore it.
+            given: (steps (B, H, D), σ), windows that sampling begins from: they get noise of level σ, and the sampler's
+                levels above it are left out. None: sampling begins from noise alone.
         """
         conditions = {True: self.condition(states, actions, returns)}
         conditions[False] = replace(conditions[True], returns_known=torch.zeros_like(returns))
@@ -142,8 +144,13 @@ class WorldModel(nn.Module):
         def noise():
             return temperature * torch.randn(shape, generator=generator, device=states.device)
 
+        start = 0.0
+        if given is not None:
+            steps, sigma = given
+            sigmas = torch.cat([sigmas.new_tensor([sigma]), sigmas[sigmas < sigma]])
+            start = self.normalizer(self.relative(steps, states))
         run = partial(SAMPLERS[sampler.method], noise=noise, churn=sampler.churn)
-        z = run(guided(denoise, sampler.guidance), sigmas[0] * noise(), sigmas)
+        z = run(guided(denoise, sampler.guidance), start + sigmas[0] * noise(), sigmas)
         steps = self.absolute(self.normalizer.inverse(z), states)
         rewards, terminals, later_actions, next_states = steps.split(self.normalizer.split, dim=-1)
         ended = terminals[..., 0] > 0.5 if self.sizes["terminal"] else None

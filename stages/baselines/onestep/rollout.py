@@ -64,11 +64,13 @@ def main():
         learned, healthy = terminals_learned(data, task, params.terminals), rule_of(task, params.terminals)
         models = torch.nn.ModuleList(build(data, learned, dataset, k, config) for k in range(params.generators))
         models.to(device).eval().load_state_dict(load_file(trained, str(device)))
+        states, actions = (torch.from_numpy(part).to(device) for part in (data.observations, data.actions))
         for k, model in enumerate(progress(models, f"onestep {dataset}", unit="generator")):
             stream = torch_stream("onestep", dataset, k, "rollouts", device=device)
 
-            def sample_windows(states, actions, model=model, stream=stream):
-                return rollout(model, healthy, states, actions, params.horizon, params.onestep.penalty, stream)
+            def sample_windows(starts, model=model, stream=stream):
+                given = states[starts], actions[starts], params.horizon, params.onestep.penalty
+                return rollout(model, healthy, *given, stream)
 
             sampled.append(generate(data, sample_windows, params, f"onestep {dataset} generator {k}", stream))
         parts, counts = zip(*sampled, strict=True)
