@@ -34,6 +34,7 @@ TINY = {
     "budget": {"steps": 60, "batch": 64, "transitions": 500},
     "synther": {"denoiser": {"width": 32, "blocks": 1}, "sampler": {"steps": 4}, "sample_batch": 200},
     "onestep": {"dynamics": {"members": 3, "elites": 2, "hidden": [32, 32]}},
+    "reverse": {"dynamics": {"members": 3, "elites": 2, "hidden": [32, 32]}},
     "corrected": {"dynamics": {"hidden": [32, 32]}},
     "augment": {"transitions": 500, "batch": 64, "margin": 10.0, "max_drop": 1.0},
     "policy": {"hidden": [16, 16], "steps": 40, "snapshot_every": 20, "batch": 32},

@@ -7,6 +7,8 @@ LABELS = {  # as their papers write them; a name that is not here is shown as it
     "synther": "SynthER",
     "dwm": "DWM",
     "joint": "joint diffusion",
+    "gta": "GTA",
+    "reverse": "reverse model",
     "onestep": "one-step model",
     "one-step-gaussian": "one-step Gaussian model (DWM's comparison)",
     "copy": "copy (control)",
