@@ -15,7 +15,6 @@ import yaml
 
 from stages.baselines.onestep import rollout as rollout_module
 from stages.baselines.onestep import train as train_module
-from stages.baselines.onestep.dynamics import OneStep
 from stages.baselines.onestep.rollout import rollout
 from stages.baselines.onestep.train import build, train
 from stages.common.checkpoint import Checkpoint
@@ -24,6 +23,7 @@ from stages.common.timing import digest
 from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions
 from stages.forward_model import train as fit_module
+from stages.forward_model.onestep import OneStep
 from stages.synthetic_data.bounds import Bounds
 from stages.synthetic_data.complete import to_transitions
 from stages.synthetic_data.generate import generate

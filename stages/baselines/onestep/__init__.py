@@ -4,7 +4,7 @@ models.
 A rollout starts with a real state and the data's action, and continues for `horizon` steps with actions of a
 behaviour-cloned policy. At each step a random elite of the ensemble predicts the reward and the next state from the
 last one. `onestep.penalty` times the largest standard deviation among all members, elite or not, is subtracted from the
-reward. `dynamics.py` holds the models, `train.py` and `rollout.py` are the two stages.
+reward. The models are in `stages/forward_model/onestep.py`; `train.py` and `rollout.py` are the two stages.
 
 Difference from MOPO: the rollout policy is the behaviour policy, cloned once, instead of the policy being learned,
 because a method is a training set here. Difference from the one-step model in DWM's paper (arXiv 2402.03570), a single

@@ -3,7 +3,6 @@
 import torch
 from safetensors.torch import load_file
 
-from stages.baselines.onestep.dynamics import OneStep
 from stages.baselines.onestep.settings import Settings
 from stages.baselines.onestep.train import build
 from stages.common.progress import progress
@@ -12,6 +11,7 @@ from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup, torch_stream
 from stages.common.transitions import Transitions
+from stages.forward_model.onestep import OneStep
 from stages.synthetic_data.cost import cost_record, parameter_count
 from stages.synthetic_data.generate import generate
 from stages.synthetic_data.join import joined, total

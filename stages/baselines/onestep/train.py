@@ -3,8 +3,6 @@
 import torch
 from safetensors.torch import save_file
 
-from stages.baselines.onestep.dynamics import OneStep
-from stages.baselines.onestep.settings import Dynamics
 from stages.common.checkpoint import Checkpoint
 from stages.common.files import atomic
 from stages.common.settings import budget, root
@@ -12,11 +10,17 @@ from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
+from stages.forward_model.onestep import OneStep
+from stages.forward_model.settings import EliteEnsemble
 from stages.forward_model.train import fit, member_streams
 from stages.synthetic_data.terminals import terminals_learned
 from stages.tasks.tasks import Task
 
-READS = root("generators", "terminals", "device", "threads") | budget("steps", "batch") | {"onestep.dynamics": Dynamics}
+READS = (
+    root("generators", "terminals", "device", "threads")
+    | budget("steps", "batch")
+    | {"onestep.dynamics": EliteEnsemble}
+)
 
 
 def build(data: Transitions, terminal: bool, dataset: str, generator: int, config) -> OneStep:

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from stages.baselines.onestep.dynamics import OneStep
 from stages.baselines.reverse.settings import Settings
 from stages.baselines.reverse.train import build
 from stages.common.progress import progress
@@ -13,6 +12,7 @@ from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup, torch_stream
 from stages.common.transitions import Transitions
+from stages.forward_model.onestep import OneStep
 from stages.synthetic_data.bounds import Bounds
 from stages.synthetic_data.cost import cost_record, parameter_count
 from stages.synthetic_data.generate import generate

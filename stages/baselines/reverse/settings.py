@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from stages.baselines.onestep.settings import Dynamics
 from stages.common.settings import Fraction, Section
+from stages.forward_model.settings import EliteEnsemble
 
 
 class Settings(Section):
-    dynamics: Dynamics
+    dynamics: EliteEnsemble
     policy: Literal["cloned", "uniform"]
     real_fraction: Fraction | None

@@ -5,8 +5,6 @@ from dataclasses import replace
 import torch
 from safetensors.torch import save_file
 
-from stages.baselines.onestep.dynamics import OneStep
-from stages.baselines.onestep.settings import Dynamics
 from stages.common.checkpoint import Checkpoint
 from stages.common.files import atomic
 from stages.common.settings import budget, root
@@ -14,9 +12,11 @@ from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
+from stages.forward_model.onestep import OneStep
+from stages.forward_model.settings import EliteEnsemble
 from stages.forward_model.train import fit, member_streams
 
-READS = root("generators", "device", "threads") | budget("steps", "batch") | {"reverse.dynamics": Dynamics}
+READS = root("generators", "device", "threads") | budget("steps", "batch") | {"reverse.dynamics": EliteEnsemble}
 
 
 def turned_round(data: Transitions) -> Transitions:
