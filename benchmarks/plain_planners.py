@@ -88,7 +88,7 @@ class Dd(Planner):
         self.planner = Residual(settings.horizon * states + states + 35, settings.horizon * states, settings)
         self.inverse = mlp(2 * states, settings.hidden, actions)
         self.prepare(settings, [self.planner, self.inverse], adam)
-        self.average = deepcopy(self.planner)
+        self.average_planner = deepcopy(self.planner)
 
     def train(self, batch, noise) -> dict[str, float]:
         states, actions, _, _, next_states, returns, _, following, exists = batch
@@ -97,7 +97,7 @@ class Dd(Planner):
         loss = self.error(self.planner, clean, states.shape[1], sigma, points, given, exists, self.c.first_weight)
         inferred = self.inverse(torch.cat([states, next_states - states], 1))
         losses = self.descend({"planner_loss": loss, "inverse_loss": F.mse_loss(inferred, actions)})
-        update_target(self.average, self.planner, 1 - self.c.ema)
+        update_target(self.average_planner, self.planner, 1 - self.c.ema)
         return losses
 
 
@@ -107,7 +107,7 @@ class Diffuser(Planner):
         self.planner = Residual(inputs, settings.horizon * step, settings)
         self.value = Residual(inputs, 1, settings)
         self.prepare(settings, [self.planner, self.value], adam)
-        self.average = deepcopy(self.planner)
+        self.average_planner = deepcopy(self.planner)
 
     def train(self, batch, noise) -> dict[str, float]:
         states, _, _, _, _, returns, planned, following, exists = batch
@@ -116,7 +116,7 @@ class Diffuser(Planner):
         loss = self.error(self.planner, clean, clean.shape[2], sigma, points, states, exists, self.c.first_weight)
         inputs = torch.cat([self.scaled(points, sigma).flatten(1), waves(sigma.log() / 4), states], 1)
         losses = self.descend({"planner_loss": loss, "value_loss": F.mse_loss(self.value(inputs)[:, 0], returns)})
-        update_target(self.average, self.planner, 1 - self.c.ema)
+        update_target(self.average_planner, self.planner, 1 - self.c.ema)
         return losses
 
 
@@ -127,7 +127,7 @@ class Mpdiffuser(Planner):
         self.dynamics = Residual(inputs, settings.horizon * states, settings)
         self.ranker = mlp(2 * states + actions, settings.hidden, 2)
         self.prepare(settings, [self.planner, self.dynamics, self.ranker], adam)
-        self.average, self.average_dynamics = deepcopy(self.planner), deepcopy(self.dynamics)
+        self.average_planner, self.average_dynamics = deepcopy(self.planner), deepcopy(self.dynamics)
 
     def train(self, batch, noise) -> dict[str, float]:
         states, actions, rewards, discounts, next_states, returns, planned, following, exists = batch
@@ -140,7 +140,7 @@ class Mpdiffuser(Planner):
         ended = F.binary_cross_entropy_with_logits(ranked[:, 1], (discounts == 0).to(rewards))
         losses["ranker_loss"] = F.mse_loss(ranked[:, 0], rewards) + ended
         losses = self.descend(losses)
-        update_target(self.average, self.planner, 1 - self.c.ema)
+        update_target(self.average_planner, self.planner, 1 - self.c.ema)
         update_target(self.average_dynamics, self.dynamics, 1 - self.c.ema)
         return losses
 

@@ -128,7 +128,7 @@ def pairs(learner, single, k: int):
     for name in (
         *("actor", "target_actor", "value", "flow", "planner"),
         *("encoder", "decoder", "behaviour", "critic", "target_critic"),
-        *("inverse", "average", "dynamics", "average_dynamics", "ranker"),
+        *("inverse", "average_planner", "dynamics", "average_dynamics", "ranker"),
     ):
         if hasattr(single, name):
             network = getattr(learner, name)

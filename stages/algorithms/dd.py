@@ -4,17 +4,15 @@ DAWM's parts used as a policy: a diffusion model of the states to come, given th
 and an inverse dynamics model. It plans anew at each step.
 """
 
-from copy import deepcopy
-
 import torch
 
 from stages.common.settings import Fraction, NonNegative, Probability
 from stages.diffusion.guidance import guided
 from stages.diffusion.samplers import ddim
+from stages.policy.denoiser import Denoiser, draws_of_window, leveled
 from stages.policy.draws import Draw
-from stages.policy.networks import Mlp, frozen, restored, track
-from stages.policy.optimizer import adam, cosine, descend
-from stages.policy.planning import Denoiser, Outlook, Planning, changes_of, draws_of_window, leveled
+from stages.policy.networks import Mlp, restored
+from stages.policy.planning import Outlook, PlannerLearner, Planning, changes_of
 from stages.policy.settings import Planner
 
 TRAJECTORIES = True  # it learns from windows of episodes
@@ -67,7 +65,7 @@ class Policy(Planning):
         return self.inverse(pairs.flatten(1, 2)).view(*pairs.shape[:3], -1)
 
 
-class Learner:
+class Learner(PlannerLearner):
     """Diffusion models of states and inverse models of all learners. Both take a step in each update.
 
     For windows of changes x that begin in s, with returns-to-go R hidden from a share `null_probability`,
@@ -75,26 +73,19 @@ class Learner:
         EDM's loss of D(x + σ ε, σ; s, R), the first step weighted by `first_weight`       diffusion
         mean (I(s, s') - a)²                                                               inverse model
 
-    Plans come from the moving average of the diffusion model's weights. Differs from the paper: windows hold changes of
+    Differs from the paper: windows hold changes of
     the state, not states, and the first state is a condition of the network instead of being overwritten at each noise
     level, as in the suite's world model; EDM's noise levels and few DDIM steps in place of 100 DDPM steps; a residual
     MLP in place of a U-Net. The return to reach is a quantile of the data's returns-to-go, not chosen for each task.
     """
 
-    phases, compiled = 1, ("planner_loss", "inverse_loss")
+    compiled = "planner_loss", "inverse_loss"
 
     def __init__(self, state: int, action: int, streams, settings, device):
-        self.settings = settings
-        self.planner = Denoiser(state, state, state, True, settings, streams).to(device)
-        self.inverse = Mlp([2 * state, *settings.hidden, action], streams).to(device)
-        self.average = frozen(deepcopy(self.planner))
-        self.acts = {"planner": self.average, "inverse": self.inverse}
-        self.optimizer = adam(
-            [*self.planner.parameters(), *self.inverse.parameters()],
-            torch.tensor(settings.learning_rate, device=device),
-        )
+        planner = Denoiser(state, state, state, True, settings, streams)
+        inverse = Mlp([2 * state, *settings.hidden, action], streams)
+        super().__init__({"planner": planner, "inverse": inverse}, ["planner"], settings, device)
         self.draws = draws_of_window(settings.horizon, state) | {"shown": Draw("kept", 1, settings.null_probability)}
-        self.updates = torch.zeros((), dtype=torch.float64, device=device)
 
     def planner_loss(self, batch, level, uniform, noise, shown) -> torch.Tensor:
         condition = self.planner.condition(batch.states, batch.extra["returns"], shown.to(batch.rewards))
@@ -108,14 +99,6 @@ class Learner:
         return (inferred - batch.actions).square().mean((1, 2))
 
     def update(self, batch, noise, phase: int) -> dict[str, torch.Tensor]:
-        self.optimizer.param_groups[0]["lr"].copy_(
-            self.settings.learning_rate * cosine(self.updates, self.settings.steps)
-        )
-        self.updates += 1
-        losses = {
-            "planner_loss": self.planner_loss(batch, *(noise[name] for name in ("level", "uniform", "noise", "shown"))),
-            "inverse_loss": self.inverse_loss(batch),
-        }
-        descend(self.optimizer, sum(losses.values()))
-        track(self.average, self.planner, 1 - self.settings.ema)
-        return {name: loss.detach() for name, loss in losses.items()}
+        numbers = [noise[name] for name in ("level", "uniform", "noise", "shown")]
+        losses = {"planner_loss": self.planner_loss(batch, *numbers), "inverse_loss": self.inverse_loss(batch)}
+        return self.step(losses)

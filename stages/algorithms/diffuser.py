@@ -4,16 +4,14 @@ A value network, trained on noisy plans, says which return a plan leads to; its 
 several plans the one with the largest value is followed.
 """
 
-from copy import deepcopy
-
 import torch
 
 from stages.common.settings import NonNegative, Positive
 from stages.diffusion.embedding import features
 from stages.diffusion.samplers import ddim
-from stages.policy.networks import frozen, restored, track
-from stages.policy.optimizer import adam, cosine, descend
-from stages.policy.planning import Denoiser, Outlook, Planning, Residual, changes_of, draws_of_window, leveled
+from stages.policy.denoiser import Denoiser, Residual, draws_of_window, leveled
+from stages.policy.networks import restored
+from stages.policy.planning import Outlook, PlannerLearner, Planning, changes_of
 from stages.policy.settings import Planner
 
 TRAJECTORIES = True  # it learns from windows of episodes
@@ -81,7 +79,7 @@ class Policy(Planning):
         return plans.gather(2, best.expand(-1, -1, 1, *self.shape))[:, :, 0, :, : -self.state]
 
 
-class Learner:
+class Learner(PlannerLearner):
     """Diffusion models of plans and value networks of all learners. Both take a step in each update.
 
     For windows x of actions and changes of the state that begin in s, and the discounted return-to-go R,
@@ -96,19 +94,14 @@ class Learner:
     the return-to-go that V learns ends with its episode.
     """
 
-    phases, compiled = 1, ("planner_loss", "value_loss")
+    compiled = "planner_loss", "value_loss"
 
     def __init__(self, state: int, action: int, streams, settings, device):
-        self.settings, step = settings, action + state
-        self.planner = Denoiser(state, step, step, False, settings, streams).to(device)
-        self.value = Value(state, step, settings, streams).to(device)
-        self.average = frozen(deepcopy(self.planner))
-        self.acts = {"planner": self.average, "value": self.value}
-        self.optimizer = adam(
-            [*self.planner.parameters(), *self.value.parameters()], torch.tensor(settings.learning_rate, device=device)
-        )
+        step = action + state
+        planner = Denoiser(state, step, step, False, settings, streams)
+        value = Value(state, step, settings, streams)
+        super().__init__({"planner": planner, "value": value}, ["planner"], settings, device)
         self.draws = draws_of_window(settings.horizon, step)
-        self.updates = torch.zeros((), dtype=torch.float64, device=device)
 
     def steps(self, batch) -> torch.Tensor:
         return torch.cat([batch.window.actions, changes_of(batch, self.constants["change"])], dim=-1)
@@ -123,12 +116,6 @@ class Learner:
         return (value - batch.extra["returns"][..., 0]).square().mean(-1)
 
     def update(self, batch, noise, phase: int) -> dict[str, torch.Tensor]:
-        self.optimizer.param_groups[0]["lr"].copy_(
-            self.settings.learning_rate * cosine(self.updates, self.settings.steps)
-        )
-        self.updates += 1
         numbers = [noise[name] for name in ("level", "uniform", "noise")]
         losses = {"planner_loss": self.planner_loss(batch, *numbers), "value_loss": self.value_loss(batch, *numbers)}
-        descend(self.optimizer, sum(losses.values()))
-        track(self.average, self.planner, 1 - self.settings.ema)
-        return {name: loss.detach() for name, loss in losses.items()}
+        return self.step(losses)

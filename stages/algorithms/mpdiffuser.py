@@ -4,17 +4,16 @@ The planner proposes actions and states that lead to a large return; the dynamic
 pulls the states to where these actions lead.
 """
 
-from copy import deepcopy
 from itertools import pairwise
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stages.common.settings import Fraction, NonNegative, Positive, Probability
+from stages.policy.denoiser import Denoiser, draws_of_window, leveled
 from stages.policy.draws import Draw
-from stages.policy.networks import Mlp, frozen, restored, track
-from stages.policy.optimizer import adam, cosine, descend
-from stages.policy.planning import Denoiser, Outlook, Planning, changes_of, draws_of_window, leveled
+from stages.policy.networks import Mlp, restored
+from stages.policy.planning import Outlook, PlannerLearner, Planning, changes_of
 from stages.policy.settings import Planner
 
 TRAJECTORIES = True  # it learns from windows of episodes
@@ -90,7 +89,7 @@ class Policy(Planning):
         return plans.gather(2, best.expand(-1, -1, 1, *self.shape))[:, :, 0, :, : -self.state]
 
 
-class Learner:
+class Learner(PlannerLearner):
     """Planners, dynamics models and rankers of all learners. All take a step in each update.
 
     For windows x of actions and changes of the state that begin in s, with returns-to-go R hidden from a share
@@ -107,18 +106,16 @@ class Learner:
     authors' settings for each task are not public.
     """
 
-    phases, compiled = 1, ("planner_loss", "dynamics_loss", "ranker_loss")
+    compiled = "planner_loss", "dynamics_loss", "ranker_loss"
 
     def __init__(self, state: int, action: int, streams, settings, device):
-        self.settings, step = settings, action + state
-        self.planner = Denoiser(state, step, step, True, settings, streams).to(device)
-        self.dynamics = Denoiser(state, step, state, True, settings, streams).to(device)
-        self.ranker = Mlp([state + step, *settings.hidden, 2], streams).to(device)
-        self.average, self.average_dynamics = (frozen(deepcopy(each)) for each in (self.planner, self.dynamics))
-        self.acts = {"planner": self.average, "dynamics": self.average_dynamics, "ranker": self.ranker}
-        trained = [self.planner, self.dynamics, self.ranker]
-        weights = [weight for network in trained for weight in network.parameters()]
-        self.optimizer = adam(weights, torch.tensor(settings.learning_rate, device=device))
+        step = action + state
+        networks = {
+            "planner": Denoiser(state, step, step, True, settings, streams),
+            "dynamics": Denoiser(state, step, state, True, settings, streams),
+            "ranker": Mlp([state + step, *settings.hidden, 2], streams),
+        }
+        super().__init__(networks, ["planner", "dynamics"], settings, device)
         shown = Draw("kept", 1, settings.null_probability)
         self.draws = {
             **draws_of_window(settings.horizon, step, "planner "),
@@ -126,7 +123,6 @@ class Learner:
             "planner shown": shown,
             "dynamics shown": shown,
         }
-        self.updates = torch.zeros((), dtype=torch.float64, device=device)
 
     def window_loss(self, network, batch, first: float, level, uniform, noise, shown) -> torch.Tensor:
         condition = network.condition(batch.states, batch.extra["returns"], shown.to(batch.rewards))
@@ -147,20 +143,14 @@ class Learner:
         return ((reward - batch.rewards).square() + wrong).mean(-1)
 
     def update(self, batch, noise, phase: int) -> dict[str, torch.Tensor]:
-        self.optimizer.param_groups[0]["lr"].copy_(
-            self.settings.learning_rate * cosine(self.updates, self.settings.steps)
-        )
-        self.updates += 1
         drawn = {
             name: [noise[f"{name} {part}"] for part in ("level", "uniform", "noise", "shown")]
             for name in ("planner", "dynamics")
         }
-        losses = {
-            "planner_loss": self.planner_loss(batch, *drawn["planner"]),
-            "dynamics_loss": self.dynamics_loss(batch, *drawn["dynamics"]),
-            "ranker_loss": self.ranker_loss(batch),
-        }
-        descend(self.optimizer, sum(losses.values()))
-        track(self.average, self.planner, 1 - self.settings.ema)
-        track(self.average_dynamics, self.dynamics, 1 - self.settings.ema)
-        return {name: loss.detach() for name, loss in losses.items()}
+        return self.step(
+            {
+                "planner_loss": self.planner_loss(batch, *drawn["planner"]),
+                "dynamics_loss": self.dynamics_loss(batch, *drawn["dynamics"]),
+                "ranker_loss": self.ranker_loss(batch),
+            }
+        )
