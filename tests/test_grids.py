@@ -15,7 +15,8 @@ from stages.tasks.environments import ENVIRONMENTS
 from stages.tasks.simulator import make
 from tests.pipelines import DATASET, copy_project, names, run, run_in_process
 
-METHODS = ("real", "dawm", "corrected", "dwm", "joint", "onestep", "synther", "copy", "oracle", "shuffled")
+GENERATED = ("dwm", "joint", "gta", "onestep", "reverse", "synther")
+METHODS = ("real", "dawm", "corrected", *GENERATED, "copy", "oracle", "shuffled")
 
 
 @pytest.fixture
@@ -45,7 +46,8 @@ def test_all_baselines_and_controls_run_through_the_pipeline(grid):
     assert costs["real"] is None
     assert {
         name: cost["transitions"] for name, cost in costs.items() if cost and name not in ("dwm", "oracle", "corrected")
-    } == (dict.fromkeys(("dawm", "joint", "onestep", "synther", "copy", "shuffled"), 500))
+    } == (dict.fromkeys(("dawm", *GENERATED[1:], "copy", "shuffled"), 500))
+    assert costs["gta"]["trained"] == costs["joint"]["trained"]
     assert costs["dwm"]["counts"]["windows"] == 4 * 2000
     assert costs["dwm"]["trained"] == costs["dawm"]["trained"][:1]
     derived = [costs[name]["source"] for name in ("oracle", "shuffled", "corrected")]
