@@ -16,7 +16,7 @@ import yaml
 from stages.baselines.onestep import rollout as rollout_module
 from stages.baselines.onestep import train as train_module
 from stages.baselines.onestep.rollout import rollout
-from stages.baselines.onestep.train import build, train
+from stages.baselines.onestep.train import advantage_weights, build, train
 from stages.common.checkpoint import Checkpoint
 from stages.common.settings import shared
 from stages.common.timing import digest
@@ -430,3 +430,27 @@ def test_the_stages_write_a_training_set_with_its_cost(tiny_params, episodes, tm
     assert counts["kept"] + counts["dropped"] + counts["after_terminal"] == 3 * counts["windows"]
     passes = (3 * 3 + 2) * counts["windows"] / counts["kept"]  # three members at each step, the policy between
     assert cost["evaluations"] == pytest.approx(passes, abs=1e-3)
+
+
+def test_an_advantage_weighted_clone_acts_as_the_weights_say(params):
+    """In one state half of the data act near 0.5 and earn 1, half near -0.5 and earn 0; so A is ±1 deviation."""
+    rng = np.random.default_rng(0)
+    good = rng.permutation(np.arange(4000) < 2000)
+    actions = np.where(good, 0.5, -0.5)[:, None] + 0.05 * rng.standard_normal((4000, 1))
+    states = 0.1 * rng.standard_normal((4000, 2))
+    columns = states, actions, good, states, np.zeros(4000)
+    data = Transitions(
+        *(column.astype(np.float32) for column in columns), np.arange(4000, dtype=np.int32), np.zeros(4000, dtype=bool)
+    )
+    device, given = torch.device("cpu"), torch.from_numpy(data.observations[:500])
+    for temperature in (1.0, 0.5, 0.25):
+        weights = advantage_weights(data, 0.99, temperature, "bandit", device)
+        ratio = min(np.exp(1 / temperature), 20) / np.exp(-1 / temperature)
+        assert (weights[good].mean() / weights[~good].mean()).item() == pytest.approx(ratio, rel=0.3)
+        assert weights.mean().item() == pytest.approx(1, rel=1e-5)
+    for temperature, share in ((None, 0.5), (1.0, 1 / (1 + np.exp(-2)))):
+        weights = temperature and advantage_weights(data, 0.99, temperature, "bandit", device)
+        model = train(data, True, "bandit", 0, small(params), device, weights=weights)
+        mean, log_std = (part.detach().numpy() for part in model.act(given))
+        assert mean.mean() == pytest.approx(share - 0.5, abs=0.04)
+        assert np.exp(log_std).mean() == pytest.approx(np.sqrt(share * (1 - share)), abs=0.05)

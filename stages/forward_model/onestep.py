@@ -8,11 +8,16 @@ LOG_STD = -5.0, 2.0  # limits of the behaviour policy's log standard deviation
 
 
 class OneStep(ForwardModel):
-    """The Gaussian ensemble and the behaviour policy in one module; for the arguments see `ForwardModel`."""
+    """The Gaussian ensemble and the behaviour policy in one module; for the arguments see `ForwardModel`.
+
+    Attributes:
+        row_weights: (N,) weights of the rows of the data in the behaviour policy's loss, of mean 1, or None: all equal.
+    """
 
     def __init__(self, state: int, action: int, terminal: bool, config, streams):
         super().__init__(state, action, terminal, config.hidden, streams, config.elites, gaussian=True, norm=False)
         self.behaviour = Stack([state, *config.hidden, 2 * action], streams[:1])
+        self.row_weights = None
 
     def act(self, states):
         """States (B, S) → mean and log standard deviation of the behaviour policy's action, (B, A) each."""
@@ -24,7 +29,10 @@ class OneStep(ForwardModel):
         """`ForwardModel.loss`, plus the behaviour policy's negative log-likelihood on the first member's batch."""
         rows = draws.rows[draws.starts].view(self.members, -1)[0]
         mean, log_std = self.act(states[rows])
-        behaviour = (0.5 * ((mean - actions[rows]) / log_std.exp()).square() + log_std).mean()
+        behaviour = 0.5 * ((mean - actions[rows]) / log_std.exp()).square() + log_std
+        behaviour = (
+            behaviour.mean() if self.row_weights is None else (self.row_weights[rows] * behaviour.mean(-1)).mean()
+        )
         return super().loss(states, actions, targets, draws) + behaviour
 
     @torch.no_grad()
