@@ -30,10 +30,9 @@ class OneStep(ForwardModel):
         rows = draws.rows[draws.starts].view(self.members, -1)[0]
         mean, log_std = self.act(states[rows])
         behaviour = 0.5 * ((mean - actions[rows]) / log_std.exp()).square() + log_std
-        behaviour = (
-            behaviour.mean() if self.row_weights is None else (self.row_weights[rows] * behaviour.mean(-1)).mean()
-        )
-        return super().loss(states, actions, targets, draws) + behaviour
+        if self.row_weights is not None:
+            behaviour = self.row_weights[rows][:, None] * behaviour
+        return super().loss(states, actions, targets, draws) + behaviour.mean()
 
     @torch.no_grad()
     def step(self, states, actions, stream: torch.Generator):
