@@ -73,10 +73,10 @@ class Learner(PlannerLearner):
         EDM's loss of D(x + σ ε, σ; s, R), the first step weighted by `first_weight`       diffusion
         mean (I(s, s') - a)²                                                               inverse model
 
-    Differs from the paper: windows hold changes of
-    the state, not states, and the first state is a condition of the network instead of being overwritten at each noise
-    level, as in the suite's world model; EDM's noise levels and few DDIM steps in place of 100 DDPM steps; a residual
-    MLP in place of a U-Net. The return to reach is a quantile of the data's returns-to-go, not chosen for each task.
+    Differs from the paper: windows hold changes of the state, not states, and the first state is a condition of the
+    network instead of being overwritten at each noise level, as in the suite's world model; EDM's noise levels and few
+    DDIM steps in place of 100 DDPM steps; a residual MLP in place of a U-Net. The return to reach is a quantile of the
+    data's returns-to-go, not chosen for each task.
     """
 
     compiled = "planner_loss", "inverse_loss"

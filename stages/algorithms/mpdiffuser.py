@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stages.common.settings import Fraction, NonNegative, Positive, Probability
+from stages.diffusion.guidance import guided
 from stages.policy.denoiser import Denoiser, draws_of_window, leveled
 from stages.policy.draws import Draw
 from stages.policy.networks import Mlp, restored
@@ -44,25 +45,32 @@ class Policy(Planning):
         self.reach = torch.cat([torch.ones(step - state), weights["constant.reach"]])
         self.shape, self.noise = (settings.horizon, step), settings.candidates * settings.horizon * step
         ranked = settings.horizon if settings.candidates > 1 else 0
-        self.passes = settings.candidates * (4 * settings.sampler_steps + ranked) / settings.execute
+        evaluations = 2 * settings.sampler_steps * (1 if settings.guidance == 1 else 2)
+        self.passes = settings.candidates * (evaluations + ranked) / settings.execute
 
-    def guided(self, network, points, sigma, conditions):
+    def clean(self, network, points, sigma, conditions):
         """The clean estimate of a network's columns, with classifier-free guidance, within the data's range."""
-        given, hidden = (network(points, leveled(sigma, condition), condition) for condition in conditions)
-        clean = hidden + self.settings.guidance * (given - hidden)
+
+        def denoise(points, sigma, known):
+            return network(points, leveled(sigma, conditions[known]), conditions[known])
+
+        clean = guided(denoise, self.settings.guidance)(points, sigma)
         reach = self.reach[-clean.shape[-1] :]
         return clean.clamp(-reach, reach)
 
     def denoised(self, states, points) -> torch.Tensor:
         """Plans (policies, plans, H, D): at each noise level the dynamics model goes first, then the planner."""
         target = self.target.expand(*states.shape[:2], 1)
-        conditions = [self.planner.condition(states, target, torch.full_like(target, known)) for known in (1.0, 0.0)]
+        conditions = {
+            known: self.planner.condition(states, target, torch.full_like(target, float(known)))
+            for known in (True, False)
+        }
         for sigma, lower in pairwise(self.sigmas):
             kept = (lower / sigma).square()
             actions, changes = points.split([self.shape[1] - self.state, self.state], dim=-1)
-            changes = torch.lerp(self.guided(self.dynamics, points, sigma, conditions), changes, kept)
+            changes = torch.lerp(self.clean(self.dynamics, points, sigma, conditions), changes, kept)
             points = torch.cat([actions, changes], dim=-1)
-            points = torch.lerp(self.guided(self.planner, points, sigma, conditions), points, kept)
+            points = torch.lerp(self.clean(self.planner, points, sigma, conditions), points, kept)
         return points
 
     def ranks(self, states, plans) -> torch.Tensor:

@@ -9,6 +9,7 @@ from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup, torch_stream
 from stages.common.transitions import Transitions
+from stages.diffusion.samplers import evaluations
 from stages.diffusion.settings import Sampler
 from stages.synthetic_data.cost import cost_record, parameter_count
 from stages.synthetic_data.generate import generate
@@ -31,7 +32,7 @@ def amplified(returns: torch.Tensor, factor: float) -> torch.Tensor:
 
 def levels(model: WorldModel, sampler, noise: float) -> int:
     """The number of noise levels at which a window is denoised: `noise` and the sampler's below it."""
-    return 1 + int(((model.process.sigmas(sampler.steps) < noise).sum() - 1).item())
+    return int((model.process.sigmas(sampler.steps) < noise).sum())  # their last, 0, counts in place of `noise`
 
 
 def window_sampler(data: Transitions, task: Task, model: WorldModel, params, stream: torch.Generator):
@@ -77,8 +78,8 @@ def main():
             sampled.append(generate(data, sample_windows, params, f"gta {dataset} generator {k}", stream))
         parts, counts = zip(*sampled, strict=True)
         summed = total(counts)
-        calls = {"heun": 2, "midpoint": 2}.get(params.sampler.method, 1) * (1 if params.sampler.guidance == 1 else 2)
-        passes = summed["windows"] * calls * levels(models[0], params.sampler, params.gta.noise) / summed["kept"]
+        steps = levels(models[0], params.sampler, params.gta.noise)
+        passes = summed["windows"] * evaluations(params.sampler.model_copy(update={"steps": steps})) / summed["kept"]
         cost = cost_record([trained], parameter_count(models[0].network), passes, summed)
         own_fraction = params.gta.real_fraction
         real_fraction = params.real_fraction if own_fraction is None else own_fraction
