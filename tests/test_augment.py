@@ -189,11 +189,13 @@ def test_return_weighted_starts_have_exponential_weights(params, episodes):
     assert start_weights(episodes, params.augment).unique().tolist() == [1.0]
 
 
+DAWM = ["world_model.__main__", "idm.__main__", "augment.__main__"]
 STAGES = {
-    "dawm": ["world_model.__main__", "idm.__main__", "augment.__main__"],
+    "dawm": DAWM,
     "dwm": ["world_model.__main__", "baselines.dwm.__main__"],
     "joint": ["baselines.joint.train", "baselines.joint.sample"],
     "gta": ["baselines.joint.train", "baselines.gta.__main__"],
+    "bidirectional": [*DAWM[:2], "baselines.bidirectional.train", "baselines.bidirectional.__main__"],
     "onestep": ["baselines.onestep.train", "baselines.onestep.rollout"],
     "reverse": ["baselines.reverse.train", "baselines.reverse.rollout"],
     "synther": ["baselines.synther.train", "baselines.synther.sample"],
@@ -225,7 +227,7 @@ def test_all_methods_end_hopper_s_tasks_by_the_rule_or_by_their_models(
     if (method, terminals) != ("reverse", "model"):  # which has the ends of the real states alone, and they are rare
         assert synthetic.terminal().any()
     assert np.array_equal(synthetic.terminal(), unhealthy) == (terminals == "rule")
-    model = {"dawm": "diffusion", "dwm": "diffusion", "gta": "joint"}.get(method, method)
+    model = {"dawm": "diffusion", "dwm": "diffusion", "bidirectional": "diffusion", "gta": "joint"}.get(method, method)
     weights = f"models/hopper/{model}.safetensors"
     if method == "synther":
         assert len(load_file(weights)["0.network.leave.bias"]) == 11 + 3 + 1 + 11 + 1  # it always has the output

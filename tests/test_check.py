@@ -112,6 +112,18 @@ def refusal() -> str:
             " transitions do not form, so no cell is applicable; add real to methods",
         ),
         (
+            {"methods": ["real", "pgd"], "algorithms": ["iql"]},
+            "params.yaml: methods: pgd is guided by the policy of td3bc on real data; add both to the grid",
+        ),
+        (
+            {"methods": ["dawm", "pgd"]},
+            "params.yaml: methods: pgd is guided by the policy of td3bc on real data; add both to the grid",
+        ),
+        (
+            {"methods": ["real", "pgd"], "algorithms": ["rsp"], "pgd": {"algorithm": "rsp"}},
+            "params.yaml: pgd.algorithm = 'rsp' plans or needs whole episodes, so it cannot guide single steps",
+        ),
+        (
             {"methods": ["dwm"], "td3bc": {"exceptions": {"hopper-*": {"lambda_return": 0.5}}}},
             f"params.yaml: lambda_return = 0.5 of td3bc on {DATASET} is not among dwm.lambda_returns = [1.0, 0.95]",
         ),

@@ -54,7 +54,7 @@ class Everywhere:
 
 
 def settings(**changes):
-    return SimpleNamespace(**{"replaced": "both", "rollout": False, "kept": 1.0, **changes})
+    return SimpleNamespace(**{"replaced": "both", "rollout": False, "kept": 1.0, "filter": "disagreement", **changes})
 
 
 @pytest.fixture
@@ -159,6 +159,17 @@ def test_transitions_on_which_the_members_disagree_most_are_dropped_from_each_ge
         )
     mean, _ = system(result.observations, result.actions)
     np.testing.assert_allclose(result.next_observations, mean + result.actions, atol=1e-5)  # of the members
+
+
+def test_next_states_far_from_the_model_s_are_dropped_and_nothing_is_replaced(dawm):
+    config = settings(replaced="nothing", filter="agreement", kept=0.5)
+    result, counts = corrected(dawm, [linear_model(), linear_model([0.5])], None, Everywhere(), DISCOUNT, config)
+    assert counts == {"kept": 8, "dropped": 0}
+    predicted = system(dawm.observations, dawm.actions)[0] + 0.5 * (dawm.generator == 1)[:, None]
+    distance = np.square((predicted - dawm.next_observations) / dawm.next_observations.std(0)).sum(1)
+    kept = [row for k in range(2) for row in sorted(8 * k + np.argsort(distance[8 * k : 8 * k + 8])[:4])]
+    for name, column in dawm.rows(np.isin(np.arange(16), kept)).arrays().items():
+        np.testing.assert_array_equal(getattr(result, name), column)
 
 
 def test_disagreement_is_the_elites_standard_deviation():

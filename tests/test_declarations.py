@@ -69,6 +69,9 @@ def runs(command: str) -> set[Path]:
     files = {module_file(module)}
     if module in ("stages.policy.__main__", "stages.evaluate.__main__"):
         files.add(ROOT / "stages/algorithms" / f"{command.split()[-1]}.py")
+    if module == "stages.baselines.pgd.__main__":  # the policy that guides it
+        guide = yaml.safe_load((ROOT / "params.yaml").read_text())["pgd"]["algorithm"]
+        files.add(ROOT / "stages/algorithms" / f"{guide}.py")
     records = set((ROOT / "stages/algorithms").glob("[a-z]*.py")) if module == "stages.check.__main__" else set()
     return closure(files) | records  # of which `check` executes the `Settings` class alone
 

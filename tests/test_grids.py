@@ -15,7 +15,7 @@ from stages.tasks.environments import ENVIRONMENTS
 from stages.tasks.simulator import make
 from tests.pipelines import DATASET, copy_project, names, run, run_in_process
 
-GENERATED = ("dwm", "joint", "gta", "onestep", "reverse", "synther")
+GENERATED = ("dwm", "joint", "gta", "pgd", "bidirectional", "onestep", "reverse", "synther")
 METHODS = ("real", "dawm", "corrected", *GENERATED, "copy", "oracle", "shuffled")
 
 
@@ -33,7 +33,9 @@ def grid(tmp_path, tiny_params):
 
 
 def test_all_baselines_and_controls_run_through_the_pipeline(grid):
-    project = grid(methods=list(METHODS), algorithms=["iql"])
+    project = grid(
+        methods=list(METHODS), algorithms=["iql"], pgd={"algorithm": "iql", "guidance": 1, "real_fraction": 0.5}
+    )
     assert {f"{method}@{DATASET}" for method in METHODS[2:]} <= names(project)
     records = {
         method: json.loads((project / f"results/{DATASET}/fidelity-{method}.json").read_text()) for method in METHODS
@@ -48,6 +50,8 @@ def test_all_baselines_and_controls_run_through_the_pipeline(grid):
         name: cost["transitions"] for name, cost in costs.items() if cost and name not in ("dwm", "oracle", "corrected")
     } == (dict.fromkeys(("dawm", *GENERATED[1:], "copy", "shuffled"), 500))
     assert costs["gta"]["trained"] == costs["joint"]["trained"]
+    assert costs["pgd"]["trained"][0] == costs["joint"]["trained"][0]
+    assert costs["bidirectional"]["trained"][::2] == costs["dawm"]["trained"]
     assert costs["dwm"]["counts"]["windows"] == 4 * 2000
     assert costs["dwm"]["trained"] == costs["dawm"]["trained"][:1]
     derived = [costs[name]["source"] for name in ("oracle", "shuffled", "corrected")]

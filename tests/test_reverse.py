@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from stages.baselines.reverse.rollout import rollout, single_steps
+from stages.baselines.reverse.rollout import rollout
 from stages.baselines.reverse.train import train
 from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions
+from stages.synthetic_data.backwards import single_steps
 from stages.synthetic_data.bounds import Bounds
 from stages.synthetic_data.complete import to_transitions
 

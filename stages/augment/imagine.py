@@ -11,7 +11,7 @@ from stages.world_model.model import WorldModel
 
 
 def completed_windows(
-    model: WorldModel, inverse: InverseDynamics | None, healthy, states, actions, returns, sampler, stream
+    model: WorldModel, inverse: InverseDynamics | None, healthy, states, actions, returns, sampler, stream, guide=None
 ):
     """Windows from real states (B, S) and actions (B, A), each conditioned on its return-to-go (B,).
 
@@ -20,11 +20,12 @@ def completed_windows(
 
     Arguments:
         healthy: the environment's rule or None, see `terminals.rule_of`.
+        guide: see `WorldModel.sample`.
 
     Returns:
         NumPy states (B, H + 1, S), actions (B, H, A), rewards (B, H), ended (B, H) bool.
     """
-    windows = model.sample(states, actions, returns, sampler, stream)
+    windows = model.sample(states, actions, returns, sampler, stream, guide=guide)
     path = torch.cat([states[:, None], windows.states], dim=1)
     later = windows.actions[:, 1:] if inverse is None else inverse.infer(path[:, 1:-1], path[:, 2:], stream)
     actions = torch.cat([actions[:, None], later], dim=1)

@@ -43,6 +43,17 @@ def trajectories(params):
         )
 
 
+def guiding_policy(params):
+    """`pgd` is guided by a policy of the same grid."""
+    algorithm = params.pgd.algorithm
+    if "pgd" in params.methods and not ("real" in params.methods and algorithm in params.algorithms):
+        raise ValueError(f"methods: pgd is guided by the policy of {algorithm} on real data; add both to the grid")
+    if "pgd" in params.methods and needs_trajectories(algorithm):
+        raise ValueError(
+            f"pgd.algorithm = {algorithm!r} plans or needs whole episodes, so it cannot guide single steps"
+        )
+
+
 def oracle_environments(params):
     """The control `oracle` steps the simulator from observations, so they must hold the simulator's full state."""
     for dataset in params.datasets if "oracle" in params.methods else ():
@@ -97,6 +108,7 @@ def check(params):
         churn_levels,
         lambda_returns,
         trajectories,
+        guiding_policy,
         oracle_environments,
         fidelity_neighbours,
         device_exists,

@@ -9,8 +9,8 @@ def guided(denoise, weight: float):
     Arguments:
         denoise: (x, σ, with_condition: bool) → clean x.
     """
-    if weight == 1:
-        return lambda x, sigma: denoise(x, sigma, True)
+    if weight in (0, 1):
+        return lambda x, sigma: denoise(x, sigma, weight == 1)
 
     def guided_denoise(x, sigma):
         unconditional = denoise(x, sigma, False)

@@ -95,10 +95,10 @@ def temperature_of(sampler) -> float:
 
 
 def evaluations(sampler) -> int:
-    """The number of network evaluations for one sample; guidance doubles it."""
+    """The number of network evaluations for one sample; guidance by a weight other than 0 and 1 doubles it."""
     twice = {"heun": 2 * sampler.steps - 1, "midpoint": 2 * sampler.steps}
     denoised = twice.get(sampler.method, sampler.steps)
-    return denoised * (1 if getattr(sampler, "guidance", 1) == 1 else 2)
+    return denoised * (1 if getattr(sampler, "guidance", 1) in (0, 1) else 2)
 
 
 SAMPLERS = {"ddim": ddim, "ancestral": ancestral, "heun": heun, "midpoint": midpoint, "dpm-solver": dpm_solver}

@@ -32,6 +32,11 @@ def joined(parts: list[dict], real_fraction: float, cost: np.ndarray) -> Transit
     )
 
 
+def real_share(own: float | None, params) -> float:
+    """The real share of each training batch: a method's own or, if that is None, the root key's."""
+    return params.real_fraction if own is None else own
+
+
 def total(counts: list[dict]) -> dict:
     """The generators' counts, added up."""
     return {name: sum(count[name] for count in counts) for name in counts[0]}

@@ -121,7 +121,7 @@ class WorldModel(nn.Module):
         return (self.process.weight(sigma) * error.sum(1)).sum() / exists.sum()
 
     @torch.no_grad()
-    def sample(self, states, actions, returns, sampler, generator: torch.Generator, given=None) -> SampledWindows:
+    def sample(self, states, actions, returns, sampler, generator: torch.Generator, given=None, guide=None):
         """Samples windows from `states` (B, S) and first actions (B, A), conditioned on returns-to-go (B,).
 
         Arguments:
@@ -129,6 +129,10 @@ class WorldModel(nn.Module):
                 included (Decision Diffuser's low-temperature sampling); deterministic samplers ignore it.
             given: (steps (B, H, D), σ), windows that sampling begins from: they get noise of level σ, and the sampler's
                 levels above it are left out. None: sampling begins from noise alone.
+            guide: (normalised clean steps (B, H, D), σ ()) → the same, moved to where they should go; None: nowhere.
+
+        Returns:
+            `SampledWindows`.
         """
         conditions = {True: self.condition(states, actions, returns)}
         conditions[False] = replace(conditions[True], returns_known=torch.zeros_like(returns))
@@ -150,7 +154,9 @@ class WorldModel(nn.Module):
             sigmas = torch.cat([sigmas.new_tensor([sigma]), sigmas[sigmas < sigma]])
             start = self.normalizer(self.relative(steps, states))
         run = partial(SAMPLERS[sampler.method], noise=noise, churn=sampler.churn)
-        z = run(guided(denoise, sampler.guidance), start + sigmas[0] * noise(), sigmas)
+        estimate = guided(denoise, sampler.guidance)
+        steered = estimate if guide is None else lambda x, sigma: guide(estimate(x, sigma), sigma)
+        z = run(steered, start + sigmas[0] * noise(), sigmas)
         steps = self.absolute(self.normalizer.inverse(z), states)
         rewards, terminals, later_actions, next_states = steps.split(self.normalizer.split, dim=-1)
         ended = terminals[..., 0] > 0.5 if self.sizes["terminal"] else None

@@ -6,5 +6,6 @@ states and rewards, and ends where they have to be learned. It is the learned tw
 the simulator. It is not part of the DAWM paper.
 
 `train.py` trains the forward model, `__main__.py` corrects DAWM's training set. With `corrected.rollout` whole windows
-are corrected: each predicted state becomes the state of the next step, while DAWM's actions stay.
+are corrected: each predicted state becomes the state of the next step, while DAWM's actions stay. With `corrected.kept`
+the set is filtered; with `corrected.replaced: nothing` that is all that happens to it.
 """

@@ -15,6 +15,7 @@ from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
 from stages.synthetic_data.bounds import Bounds, check_dropped
 from stages.synthetic_data.cost import derived_cost_record, parameter_count
+from stages.synthetic_data.join import real_share
 from stages.synthetic_data.terminals import ended as ended_in
 from stages.synthetic_data.terminals import rule_of, terminals_learned
 from stages.tasks.tasks import Task
@@ -42,7 +43,9 @@ def corrected(dawm: Transitions, models, healthy, bounds: Bounds, discount: floa
 
     With `config.rollout`, the state of each later step of a window is the predicted next state of the step before.
     Rows whose prediction is implausible are dropped; in a rolled-out window, so is what follows them or an end. Of the
-    others, the share `config.kept` on which the members disagree least stays.
+    others, the share `config.kept` stays: that on which the members disagree least or, with `config.filter: agreement`,
+    that whose imagined next states are nearest to the predicted ones, in standard deviations (DiffStitch's test, Li et
+    al. 2024, arXiv 2402.02439, with a share in place of a threshold).
 
     Arguments:
         models: one forward model for each generator.
@@ -52,16 +55,16 @@ def corrected(dawm: Transitions, models, healthy, bounds: Bounds, discount: floa
         the transitions, and the counts {"kept", "dropped"}, where "dropped" counts implausible rows alone.
     """
     states, following, rewards = (array.copy() for array in (dawm.observations, dawm.next_observations, dawm.rewards))
-    ends, disagreement = dawm.terminal().copy(), np.zeros(len(dawm))
+    ends, doubt, scale = dawm.terminal().copy(), np.zeros(len(dawm)), dawm.next_observations.std(0) + 1e-9
     plausible, reachable = np.ones((2, len(dawm)), dtype=bool)
     for h in range(dawm.step.max() + 1):
         rows = np.flatnonzero(dawm.step == h)
         if config.rollout and h > 0:  # a window's rows are consecutive
             states[rows] = following[rows - 1]
             reachable[rows] = (reachable & plausible & ~ends)[rows - 1]
-        reward, end, next_states, disagreement[rows] = expected(
-            models, dawm.generator[rows], states[rows], dawm.actions[rows]
-        )
+        reward, end, next_states, doubt[rows] = expected(models, dawm.generator[rows], states[rows], dawm.actions[rows])
+        if config.filter == "agreement":
+            doubt[rows] = np.square((next_states - dawm.next_observations[rows]) / scale).sum(1)
         if config.replaced in ("both", "rewards"):
             rewards[rows] = reward
         if config.replaced in ("both", "states"):
@@ -71,7 +74,7 @@ def corrected(dawm: Transitions, models, healthy, bounds: Bounds, discount: floa
     if config.kept < 1:
         for k in np.unique(dawm.generator):
             own = keep & (dawm.generator == k)
-            keep &= ~own | (disagreement <= np.quantile(disagreement[own], config.kept))
+            keep &= ~own | (doubt <= np.quantile(doubt[own], config.kept))
     columns = {
         "observations": states,
         "rewards": rewards,
@@ -100,8 +103,8 @@ def main():
         cost = derived_cost_record(
             source, dawm.cost, [trained], parameter_count(models[0].dynamics), config.dynamics.members, counts
         )
-        share = params.real_fraction if config.real_fraction is None else config.real_fraction
-        replace(result, real_fraction=np.float32(share), cost=cost).save(output)
+        share = np.float32(real_share(config.real_fraction, params))
+        replace(result, real_fraction=share, cost=cost).save(output)
 
 
 if __name__ == "__main__":

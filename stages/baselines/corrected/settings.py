@@ -15,15 +15,16 @@ class Dynamics(Ensemble):
 
 class Settings(Section):
     dynamics: Dynamics
-    replaced: Literal["both", "states", "rewards"]
+    replaced: Literal["both", "states", "rewards", "nothing"]
     rollout: bool
     kept: Annotated[float, Field(gt=0, le=1)]
+    filter: Literal["disagreement", "agreement"]
     real_fraction: Fraction | None
 
     @model_validator(mode="after")
     def possible(self):
-        if self.rollout and self.replaced == "rewards":
-            raise ValueError("rollout = true replaces states, but replaced = 'rewards'")
-        if self.kept < 1 and self.dynamics.members < 2:
+        if self.rollout and self.replaced in ("rewards", "nothing"):
+            raise ValueError(f"rollout = true replaces states, but replaced = {self.replaced!r}")
+        if self.kept < 1 and self.filter == "disagreement" and self.dynamics.members < 2:
             raise ValueError(f"kept = {self.kept:g} needs members that can disagree, but dynamics.members = 1")
         return self

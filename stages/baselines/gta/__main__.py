@@ -13,7 +13,7 @@ from stages.diffusion.samplers import evaluations
 from stages.diffusion.settings import Sampler
 from stages.synthetic_data.cost import cost_record, parameter_count
 from stages.synthetic_data.generate import generate
-from stages.synthetic_data.join import joined, total
+from stages.synthetic_data.join import joined, real_share, total
 from stages.synthetic_data.settings import Augment
 from stages.synthetic_data.terminals import ended, rule_of
 from stages.tasks.tasks import Task
@@ -81,9 +81,7 @@ def main():
         steps = levels(models[0], params.sampler, params.gta.noise)
         passes = summed["windows"] * evaluations(params.sampler.model_copy(update={"steps": steps})) / summed["kept"]
         cost = cost_record([trained], parameter_count(models[0].network), passes, summed)
-        own_fraction = params.gta.real_fraction
-        real_fraction = params.real_fraction if own_fraction is None else own_fraction
-        joined(parts, real_fraction, cost).save(f"data/{dataset}/gta.npz")
+        joined(parts, real_share(params.gta.real_fraction, params), cost).save(f"data/{dataset}/gta.npz")
 
 
 if __name__ == "__main__":

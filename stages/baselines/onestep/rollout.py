@@ -14,7 +14,7 @@ from stages.common.transitions import Transitions
 from stages.forward_model.onestep import OneStep
 from stages.synthetic_data.cost import cost_record, parameter_count
 from stages.synthetic_data.generate import generate
-from stages.synthetic_data.join import joined, total
+from stages.synthetic_data.join import joined, real_share, total
 from stages.synthetic_data.settings import Augment
 from stages.synthetic_data.terminals import ended, rule_of, terminals_learned
 from stages.tasks.tasks import Task
@@ -77,9 +77,7 @@ def main():
         summed, horizon = total(counts), params.horizon
         passes = summed["windows"] * (horizon * config.members + horizon - 1) / summed["kept"]
         cost = cost_record([trained], parameter_count(models[0].dynamics, models[0].behaviour), passes, summed)
-        own_fraction = params.onestep.real_fraction
-        real_fraction = params.real_fraction if own_fraction is None else own_fraction
-        joined(parts, real_fraction, cost).save(f"data/{dataset}/onestep.npz")
+        joined(parts, real_share(params.onestep.real_fraction, params), cost).save(f"data/{dataset}/onestep.npz")
 
 
 if __name__ == "__main__":

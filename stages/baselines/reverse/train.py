@@ -1,7 +1,5 @@
 """Trains the reverse models: `python -m stages.baselines.reverse.train --dataset D` → models/D/reverse.safetensors."""
 
-from dataclasses import replace
-
 import torch
 from safetensors.torch import save_file
 
@@ -15,13 +13,9 @@ from stages.common.transitions import Transitions
 from stages.forward_model.onestep import OneStep
 from stages.forward_model.settings import EliteEnsemble
 from stages.forward_model.train import fit, member_streams
+from stages.synthetic_data.backwards import turned_round
 
 READS = root("generators", "device", "threads") | budget("steps", "batch") | {"reverse.dynamics": EliteEnsemble}
-
-
-def turned_round(data: Transitions) -> Transitions:
-    """The same transitions backwards: from the next state to the state, with the same action and reward."""
-    return replace(data, observations=data.next_observations, next_observations=data.observations)
 
 
 def build(data: Transitions, dataset: str, generator: int, config) -> OneStep:

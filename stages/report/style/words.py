@@ -9,6 +9,8 @@ LABELS = {  # as their papers write them; a name that is not here is shown as it
     "joint": "joint diffusion",
     "gta": "GTA",
     "reverse": "reverse model",
+    "bidirectional": "bidirectional",
+    "pgd": "policy-guided diffusion",
     "onestep": "one-step model",
     "one-step-gaussian": "one-step Gaussian model (DWM's comparison)",
     "copy": "copy (control)",
