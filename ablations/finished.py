@@ -88,4 +88,4 @@ class Folder(Finished):
     def scores(self) -> pd.DataFrame:
         names = product(*(self.params[key] for key in ("datasets", "methods", "algorithms")))
         cells = [self.json(f"results/{dataset}/{method}-{algorithm}.json") for dataset, method, algorithm in names]
-        return episode_frame({"run": {"cells": [cell for cell in cells if cell and "not_applicable" not in cell]}})
+        return episode_frame({"run": {"cells": [cell for cell in cells if cell and "absent" not in cell]}})

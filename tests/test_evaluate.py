@@ -12,7 +12,7 @@ from stages.evaluate import rollout
 from stages.evaluate.__main__ import result
 from stages.evaluate.rollout import episodes
 from stages.policy.acting import policy_of
-from stages.policy.policies import save, save_not_applicable
+from stages.policy.policies import save, save_absent
 from stages.policy.trainer import train
 from stages.report.statistics.bootstrap import estimate, resample
 from stages.tasks.simulator import make
@@ -108,9 +108,9 @@ def test_intervals_over_seeds_include_the_randomness_of_the_starts(play):
 
 def test_a_cell_without_policies_has_the_reason_as_its_result(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    save_not_applicable("it cannot", "models/stub/dawm-rsp.safetensors")
+    save_absent("n/a", "it cannot", "models/stub/dawm-rsp.safetensors")
     cell = {"dataset": "stub", "method": "dawm", "algorithm": "rsp"}
-    assert result(Namespace(**cell), None) == {**cell, "not_applicable": "it cannot"}
+    assert result(Namespace(**cell), None) == {**cell, "absent": {"shown": "n/a", "reason": "it cannot"}}
 
 
 class Drift:

@@ -35,8 +35,7 @@ def scores() -> Scores:
         for method, gain in entries.items()
     }
     collected = {
-        dataset: {"fidelity": {method: record(method) for method in METHODS[1:]}, "not_applicable": []}
-        for dataset in GAINS
+        dataset: {"fidelity": {method: record(method) for method in METHODS[1:]}, "absent": []} for dataset in GAINS
     }
     unused = {key: {} for key in ("runs", "cells", "behaviour")}
     names = {"datasets": list(GAINS), "methods": METHODS, "algorithms": ["iql"]}

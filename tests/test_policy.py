@@ -26,7 +26,7 @@ from stages.policy import trainer
 from stages.policy.__main__ import main as policy_main
 from stages.policy.batches import Batches
 from stages.policy.policies import load, save
-from stages.policy.trainer import build_updates, check_divergence, snapshot_steps, train
+from stages.policy.trainer import Diverged, build_updates, check_divergence, snapshot_steps, train
 from stages.policy.updates import CHUNK
 from tests.conftest import ROOT, overlaid, settings_for
 
@@ -402,19 +402,23 @@ def test_compiled_and_captured_updates_equal_plain_ones(params, episodes, synthe
 @pytest.mark.parametrize(
     ("losses", "message"),
     [
-        ({"critic_loss": [1.0, float("nan")], "q": [1.0, 1.0]}, "seed 1 diverged: critic_loss is not finite"),
-        ({"critic_loss": [1.0, 1.0], "q": [7e5, 1.0]}, r"seed 0 diverged: q is larger than 6e\+05, policy.max_q times"),
-        ({"critic_loss": [1.0, 1.0], "q": [1.0, float("inf")]}, "seed 1 diverged: q is not finite"),
+        ({"critic_loss": [1.0, float("nan")], "q": [1.0, 1.0]}, "critic_loss of seed 1 is not finite"),
+        ({"critic_loss": [1.0, 1.0], "q": [7e5, 1.0]}, r"q of seed 0 is larger than 6e\+05, policy.max_q times"),
+        ({"critic_loss": [1.0, 1.0], "q": [1.0, float("inf")]}, "q of seed 1 is not finite"),
     ],
 )
-def test_a_diverged_learner_ends_the_stage_with_cell_seed_step_and_losses(losses, message):
+def test_a_diverged_learner_ends_its_cell_and_names_seed_step_and_losses(losses, message):
     losses = {name: torch.tensor(values) for name, values in losses.items()}
-    with pytest.raises(SystemExit, match=rf"^policy a b c: {message}.* at step 700; losses by seed: {{'critic_loss'"):
+    with pytest.raises(
+        Diverged, match=rf"^policy a b c: diverged: {message}.* after 700 updates; losses by seed: {{'cri"
+    ):
         check_divergence(losses, 6e5, "policy a b c", 700)
     check_divergence({"critic_loss": torch.tensor([1e9]), "q": torch.tensor([5e5])}, 6e5, "", 1)
 
 
-def test_divergence_during_training_ends_the_stage(params, episodes, device):
+def test_divergence_during_training_ends_it(params, episodes, device):
     settings = settings_of(params, "td3bc", learning_rate=10.0, tau=1.0, steps=1000, snapshot_every=1000)
-    with pytest.raises(SystemExit, match=r"policy hopper-medium real td3bc: seed \d diverged: .* at step 100;"):
+    with pytest.raises(
+        Diverged, match=r"policy hopper-medium real td3bc: diverged: .* of seed \d .* after 100 updates;"
+    ):
         train(episodes, None, ("hopper-medium", "real", "td3bc"), settings, 2, device)

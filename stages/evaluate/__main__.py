@@ -13,8 +13,8 @@ from stages.common.torch_setup import setup
 from stages.evaluate.rollout import episodes
 from stages.evaluate.settings import Evaluate
 from stages.policy.acting import policy_of
+from stages.policy.policies import absent
 from stages.policy.policies import load as load_policies
-from stages.policy.policies import not_applicable
 from stages.tasks.environments import name_of
 from stages.tasks.tasks import Task
 
@@ -27,8 +27,8 @@ def result(cell: Namespace, params) -> dict:
     If the cell has no policies, the file says why.
     """
     path = f"models/{cell.dataset}/{cell.method}-{cell.algorithm}.safetensors"
-    if reason := not_applicable(path):
-        return {**vars(cell), "not_applicable": reason}
+    if (why := absent(path)) is not None:
+        return {**vars(cell), "absent": why}
     task = Task.load(cell.dataset)
     policies, *kind = load_policies(path)
     steps, generators = policies["steps"].tolist(), policies["generators"].tolist()

@@ -1,7 +1,7 @@
 """Trains one cell: `python -m stages.policy --dataset D --method M --algorithm A` → models/D/M-A.safetensors.
 
 `stages/check` has resolved the algorithm's settings for this data set. If the algorithm cannot learn from the
-method's data, the file holds the reason in place of policies.
+method's data, or one of its policies diverges, the file holds the reason in place of policies.
 """
 
 import sys
@@ -15,8 +15,8 @@ from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
-from stages.policy.policies import save, save_not_applicable
-from stages.policy.trainer import train
+from stages.policy.policies import save, save_absent
+from stages.policy.trainer import Diverged, train
 
 READS = root("seeds", "device", "threads")
 
@@ -37,7 +37,7 @@ def main():
     with timed(output):
         if reason := why_not(cell.method, algorithm):
             print(f"policy {' '.join(names)}: not applicable: {reason}", file=sys.stderr)
-            save_not_applicable(reason, output)
+            save_absent("n/a", reason, output)
             return
 
         files = [f"data/{cell.dataset}/{name}.npz" for name in ("real", cell.method)]
@@ -47,8 +47,12 @@ def main():
         path = f"data/settings/{cell.dataset}/{cell.algorithm}.json"
         settings = SimpleNamespace(**read_json(path, f"settings of {cell.algorithm} on {cell.dataset}"))
         checkpoint = Checkpoint("policy " + " ".join(names), params, [*files, path], device)
-        policies = train(real, synthetic, names, settings, params.seeds, device, checkpoint)
-        save(policies, cell.algorithm, settings, output)
+        try:
+            policies = train(real, synthetic, names, settings, params.seeds, device, checkpoint)
+            save(policies, cell.algorithm, settings, output)
+        except Diverged as diverged:
+            print(diverged, file=sys.stderr)
+            save_absent("diverged", diverged.reason, output)
         checkpoint.discard()
 
 

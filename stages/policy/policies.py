@@ -19,16 +19,20 @@ def save(policies: dict[str, torch.Tensor], algorithm: str, settings: SimpleName
         save_file(tensors, temporary, {"policy": described})  # one entry, since safetensors keeps no order of several
 
 
-def save_not_applicable(reason: str, path: Path | str):
-    """Writes, in place of policies, why there are none."""
+def save_absent(shown: str, reason: str, path: Path | str):
+    """Writes, in place of policies, why there are none.
+
+    Arguments:
+        shown: what tables show in place of a score, "n/a" or "diverged".
+    """
     with atomic(path) as temporary:
-        save_file({}, temporary, {"not_applicable": reason})
+        save_file({}, temporary, {"absent": json.dumps({"shown": shown, "reason": reason})})
 
 
-def not_applicable(path: Path | str) -> str | None:
-    """Why there are no policies, as `save_not_applicable` wrote it; None if there are."""
+def absent(path: Path | str) -> dict[str, str] | None:
+    """Why there are no policies, {"shown", "reason"} as `save_absent` wrote them; None if there are."""
     with safe_open(path, "pt") as file:
-        return file.metadata().get("not_applicable")
+        return json.loads(file.metadata().get("absent", "null"))
 
 
 def load(path: Path | str) -> tuple[dict[str, torch.Tensor], str, SimpleNamespace]:

@@ -16,6 +16,18 @@ from stages.policy.batches import Batches
 from stages.policy.updates import CHUNK, Updates
 
 
+class Diverged(Exception):
+    """A cell whose training is given up.
+
+    Attributes:
+        reason: the seed, what is wrong with it, and after how many updates.
+    """
+
+    def __init__(self, cell: str, reason: str, losses: dict):
+        super().__init__(f"{cell}: diverged: {reason}; losses by seed: {losses}")
+        self.reason = reason
+
+
 def snapshot_steps(steps: int, every: int) -> list[int]:
     """The updates after which the policy is kept: every multiple of `every`, and the last one, `steps`."""
     return sorted({*range(every, steps, every), steps})
@@ -81,7 +93,7 @@ def train(
         `constant.<name>` for what else the policy needs to know of the data.
 
     Raises:
-        SystemExit: if a learner diverges, see `check_divergence`.
+        Diverged: if a learner does, see `check_divergence`.
     """
     updates, cell = build_updates(real, synthetic, names, settings, seeds, device), "policy " + " ".join(names)
     keep_at = snapshot_steps(settings.steps, settings.snapshot_every)
@@ -120,13 +132,15 @@ def acting(learner) -> dict[str, torch.Tensor]:
 
 
 def check_divergence(losses: dict[str, torch.Tensor], largest_q: float, cell: str, step: int):
-    """Ends the stage if a learner has diverged: one of its losses is not finite, or its Q exceeds `largest_q`.
+    """Gives a cell up if a learner has diverged: one of its losses is not finite, or its Q exceeds `largest_q`.
+
+    All its seeds are given up then: the mean of the others would be that of seeds chosen by their outcome.
 
     Arguments:
         losses: name → (learners,) tensor.
 
     Raises:
-        SystemExit: the message names the cell, the seed, the step and all losses of that step.
+        Diverged: names the cell, the seed, the step and all losses of that step.
     """
     losses = {name: values.tolist() for name, values in losses.items()}
     for name, values in losses.items():
@@ -134,10 +148,8 @@ def check_divergence(losses: dict[str, torch.Tensor], largest_q: float, cell: st
             if not math.isfinite(value):
                 problem = "not finite"
             elif name == "q" and value > largest_q:
-                problem = f"larger than {largest_q:.4g}, policy.max_q times what the rewards allow"
+                problem = f"larger than {largest_q:.4g}, policy.max_q times what the rewards allow,"
             else:
                 continue
             rounded = {name: [float(f"{x:.4g}") for x in values] for name, values in losses.items()}
-            raise SystemExit(
-                f"{cell}: seed {seed} diverged: {name} is {problem} at step {step}; losses by seed: {rounded}"
-            )
+            raise Diverged(cell, f"{name} of seed {seed} is {problem} after {step:,} updates", rounded)

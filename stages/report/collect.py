@@ -20,12 +20,12 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
 
     Returns:
         {"dataset", "data", "phases", "fidelity", "cells" in the order of the grid with their files' md5,
-        "not_applicable": cells without results, with the reason}.
+        "absent": cells without scores, with what to show and the reason}.
 
     Raises:
         SystemExit: if a cell's file is missing, holds another cell or has another number of seeds; names cell and file.
     """
-    cells, not_applicable = [], []
+    cells, absent = [], []
     for method in methods:
         for algorithm in algorithms:
             path = folder / f"{method}-{algorithm}.json"
@@ -36,8 +36,8 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
             if names != expected:
                 held = " × ".join(map(str, names.values()))
                 raise SystemExit(f"{name}: {path} holds cell {held}; delete it and run: dvc repro")
-            if "not_applicable" in cell:
-                not_applicable.append(cell)
+            if "absent" in cell:
+                absent.append(cell)
                 continue
             if cells and len(cell["seeds"]) != len(cells[0]["seeds"]):
                 first = f"{cells[0]['method']}-{cells[0]['algorithm']}.json has {len(cells[0]['seeds'])}"
@@ -53,7 +53,7 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
             for method in methods
         },
         "cells": cells,
-        "not_applicable": not_applicable,
+        "absent": absent,
     }
 
 

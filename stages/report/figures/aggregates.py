@@ -58,18 +58,20 @@ def improvements(frame: pd.DataFrame, scores: Scores, path: Path):
 def cost_against_score(scores: Scores, path: Path):
     """A panel for each algorithm, a point for each method that generates data; no figure if times were not recorded."""
     took = making(scores)
-    algorithms = scores.algorithms_with(*took)
+    algorithms = [name for name in scores.algorithms if set(took) & set(scores.methods_with(name))]
     if not took or not algorithms:
         return
     palette = style(scores.methods)
     figure, axes = panels(len(algorithms), 2.9)
     for axis, algorithm in zip(axes, algorithms, strict=True):
         for method, total in took.items():
-            cell, colour = scores.cells[scores.headline, method, algorithm], palette[label(method)]
+            cell, colour = scores.cells.get((scores.headline, method, algorithm)), palette[label(method)]
+            if cell is None:
+                continue
             if cell.low is not None:
                 axis.vlines(total, cell.low, cell.high, color=colour, linewidth=1.4)
             axis.plot(total, cell.mean, color=colour, marker="o", markersize=6, markeredgewidth=0)
-        if "real" in scores.methods:
+        if "real" in scores.methods_with(algorithm):
             axis.axhline(scores.cells[scores.headline, "real", algorithm].mean, color=GREY, linestyle=(0, (4, 3)), lw=1)
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:,g}"))

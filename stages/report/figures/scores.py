@@ -23,8 +23,8 @@ def scale(scores: Scores, dataset: str) -> str:
 
 def learning_curves(curves: pd.DataFrame, scores: Scores, path: Path):
     """A row of panels for each data set, a panel for each algorithm: means over seeds, bands of one deviation."""
-    palette, algorithms = style(scores.methods), scores.algorithms_with()
-    datasets = list(scores.collected)
+    palette, datasets = style(scores.methods), list(scores.collected)
+    algorithms = [name for name in scores.algorithms if (curves["algorithm"] == name).any()]
     shape = (len(datasets), len(algorithms))
     size = (max(3.1 * shape[1], 9.3), 2.6 * shape[0])
     figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharey="row", sharex=True)
@@ -73,7 +73,7 @@ def score_bars(episodes: pd.DataFrame, scores: Scores, path: Path):
         part = frame[frame["dataset"] == dataset]
         sns.barplot(part, **columns, **look, order=list(map(label, scores.algorithms_with())), ax=axis)
         for method, container in zip(scores.methods, list(axis.containers), strict=True):
-            for algorithm, bar in zip(scores.algorithms_with(method), container, strict=True):
+            for algorithm, bar in zip(scores.algorithms_with(method, dataset=dataset), container, strict=True):
                 cell = scores.cells[dataset, method, algorithm]
                 x = [bar.get_x() + 0.35 * bar.get_width()] * len(cell.values)
                 axis.scatter(x, cell.values, s=9, color=INK, alpha=0.6, linewidth=0, zorder=5)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import vl_convert
@@ -47,8 +47,8 @@ def cards(scores: Scores) -> list[dict]:
     if method is None or not scores.differences:
         return []
     dataset, differences = scores.headline, []
-    for algorithm in scores.algorithms_with(method):
-        cell = gain_cell(scores.differences[dataset, method, algorithm])
+    for algorithm in scores.algorithms_with(method, "real"):
+        cell = replace(gain_cell(scores, dataset, method, algorithm), origin="")
         ours, real = (number(scores.cells[dataset, name, algorithm].mean) for name in (method, "real"))
         pair = f"{label(method)} {ours}, real data {real}"
         differences.append({"algorithm": algorithm, "name": label(algorithm), "gain": cell, "pair": pair})

@@ -58,7 +58,7 @@ def scores(scored: Scores) -> list[Panel]:
     for dataset in scored.collected:
         rows, words = [], []
         for method in scored.methods:
-            for algorithm in scored.algorithms_with(method):
+            for algorithm in scored.algorithms_with(method, dataset=dataset):
                 cell = scored.cells[dataset, method, algorithm]
                 names = {"method": label(method), "algorithm": label(algorithm)}
                 mean = mean_text(cell)
@@ -82,7 +82,7 @@ def curves(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
             bounds = {"low": mean - std, "high": mean + std}
             rows.append(compact({"method": label(method), "step": int(step), "value": mean, **bounds, **texts}))
         title = f"{dataset} · {label(algorithm)}"
-        methods = listed(map(label, scored.methods_with(algorithm)))
+        methods = listed(map(label, scored.methods_with(algorithm, dataset)))
         alt = f"Learning curves of {methods} with {label(algorithm)} on {dataset}."
         behaviour = {"behaviour": scored.behaviour[dataset]}
         panels.append(Panel("curves", title, alt, rows, behaviour, dataset, algorithm))
@@ -167,16 +167,22 @@ def steering(scored: Scores) -> list[Panel]:
 def costs(scored: Scores) -> list[Panel]:
     """For each algorithm, if the methods' times were recorded."""
     seconds_by_method, panels = making(scored), []
-    for algorithm in scored.algorithms_with(*seconds_by_method) if seconds_by_method else ():
-        rows = []
-        for method, seconds in seconds_by_method.items():
-            cell = scored.cells[scored.headline, method, algorithm]
+    for algorithm in scored.algorithms:
+        rows, drawn_methods = [], [name for name in seconds_by_method if name in scored.methods_with(algorithm)]
+        for method in drawn_methods:
+            cell, seconds = scored.cells[scored.headline, method, algorithm], seconds_by_method[method]
             texts = {"mean": mean_text(cell), "interval": bracket(cell) or None}
             names = {"method": label(method), "seconds": round(seconds, 1)}
             rows.append(compact({**names, "value": cell.mean, "low": cell.low, "high": cell.high, **texts}))
-        methods = listed(map(label, seconds_by_method))
+        if not rows:
+            continue
+        methods = listed(map(label, drawn_methods))
         alt = f"Score with {label(algorithm)} against the seconds that the data of {methods} took."
-        real = {"real": scored.cells[scored.headline, "real", algorithm].mean} if "real" in scored.methods else {}
+        real = (
+            {"real": scored.cells[scored.headline, "real", algorithm].mean}
+            if "real" in scored.methods_with(algorithm)
+            else {}
+        )
         panels.append(Panel("costs", label(algorithm), alt, rows, real, algorithm=algorithm))
     return panels
 

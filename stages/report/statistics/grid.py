@@ -49,7 +49,7 @@ def read_collected(params) -> dict[str, dict]:
         path = Path("results/collected") / f"{dataset}.json"
         content = read_json(path, f"results of {dataset}")
         grid = [(dataset, method, algorithm) for method in params.methods for algorithm in params.algorithms]
-        held, absent = ([names_of(cell) for cell in content[kind]] for kind in ("cells", "not_applicable"))
+        held, absent = ([names_of(cell) for cell in content[kind]] for kind in ("cells", "absent"))
         if held != [names for names in grid if names not in absent] or not set(absent) <= set(grid):
             raise SystemExit(f"results of {dataset}: the grid in {path} is not that of params.yaml; run: dvc repro")
         for cell in content["cells"]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from stages.report.statistics.aggregates import Runs, resampled_runs
 from stages.report.statistics.bootstrap import Estimate, average, difference, estimate
-from stages.report.statistics.grid import cells_of
+from stages.report.statistics.grid import cells_of, names_of
 
 AVERAGE = "average"  # takes the place of a data set's name
 
@@ -19,7 +19,8 @@ class Scores:
     Attributes:
         datasets: of the grid; then `AVERAGE`, if there are several and all have normalised scores.
         runs: (dataset, method, algorithm) → the seeds' mean scores and their bootstrap samples.
-        cells: the same keys → Estimate of the normalised score. Cells that are not applicable are missing everywhere.
+        cells: the same keys → Estimate of the normalised score. Cells without scores are missing everywhere, and so are
+            averages over data sets of which one lacks the cell.
         differences: the same keys → Estimate of method minus `real`; empty if the grid has no `real`.
         behaviour: dataset → average score of the episodes in the data.
         collected: dataset → the content of `results/collected/<dataset>.json`.
@@ -43,18 +44,28 @@ class Scores:
         return AVERAGE if AVERAGE in self.datasets else self.datasets[0]
 
     @cached_property
-    def not_applicable(self) -> dict[tuple[str, str], str]:
-        """(method, algorithm) → why they have no cells."""
-        cells = [cell for content in self.collected.values() for cell in content["not_applicable"]]
-        return {(cell["method"], cell["algorithm"]): cell["not_applicable"] for cell in cells}
+    def absent(self) -> dict[tuple[str, str, str], dict[str, str]]:
+        """(dataset, method, algorithm) → {"shown", "reason"} of a cell without scores."""
+        cells = [cell for content in self.collected.values() for cell in content["absent"]]
+        return {names_of(cell): cell["absent"] for cell in cells}
 
-    def methods_with(self, algorithm: str) -> list[str]:
-        """The methods that have scores with the algorithm."""
-        return [method for method in self.methods if (method, algorithm) not in self.not_applicable]
+    def shown(self, dataset: str, method: str, algorithm: str) -> str:
+        """What stands in place of a score that is missing, on one data set or on average."""
+        found = [self.absent.get((name, method, algorithm)) for name in self.within(dataset)]
+        return next((each["shown"] for each in found if each), "n/a")
 
-    def algorithms_with(self, *methods: str) -> list[str]:
+    def within(self, dataset: str | None) -> list[str]:
+        """The data set alone; for `AVERAGE` or None, all of them."""
+        return [dataset] if dataset in self.collected else list(self.collected)
+
+    def methods_with(self, algorithm: str, dataset: str | None = None) -> list[str]:
+        """The methods that have scores with the algorithm on the data set, or on all of them."""
+        held, within = self.runs, self.within(dataset)
+        return [method for method in self.methods if all((name, method, algorithm) in held for name in within)]
+
+    def algorithms_with(self, *methods: str, dataset: str | None = None) -> list[str]:
         """The algorithms that have scores with all of these methods; if none is named, with any method."""
-        with_scores = {algorithm: self.methods_with(algorithm) for algorithm in self.algorithms}
+        with_scores = {algorithm: self.methods_with(algorithm, dataset) for algorithm in self.algorithms}
         return [algorithm for algorithm, own in with_scores.items() if own and set(methods) <= set(own)]
 
 
@@ -82,7 +93,9 @@ def estimate_cells(collected: dict[str, dict], runs: dict, params) -> dict[tuple
     cells = {names: estimate(*run, confidence) for names, run in runs.items()}
     if averaged(collected):
         for pair in dict.fromkeys(names[1:] for names in runs):
-            cells[AVERAGE, *pair] = average([cells[dataset, *pair] for dataset in collected], confidence)
+            parts = [cells.get((dataset, *pair)) for dataset in collected]
+            if None not in parts:
+                cells[AVERAGE, *pair] = average(parts, confidence)
     return cells
 
 
@@ -93,7 +106,7 @@ def score(collected: dict[str, dict], params) -> Scores:
     differences = {
         (dataset, method, algorithm): difference(cell, cells[dataset, "real", algorithm], params.report.confidence)
         for (dataset, method, algorithm), cell in cells.items()
-        if method != "real" and "real" in params.methods
+        if method != "real" and (dataset, "real", algorithm) in cells
     }
     behaviour = {dataset: content["data"]["score_mean"] for dataset, content in collected.items()}
     if averaged(collected):
@@ -123,7 +136,7 @@ def summary(scores: Scores) -> dict:
         return {
             method: {
                 algorithm: round(scores.cells[dataset, method, algorithm].mean, 2)
-                for algorithm in scores.algorithms_with(method)
+                for algorithm in scores.algorithms_with(method, dataset=dataset)
             }
             for method in scores.methods
         }

@@ -10,7 +10,7 @@ from stages.common.timing import timing
 from stages.report.statistics.scores import Scores
 from stages.report.style.words import label, sentence
 from stages.report.tables.costs import measured
-from stages.report.tables.notes import not_applicable
+from stages.report.tables.notes import absent
 from stages.report.tables.table import NOT_APPLICABLE, Cell, Group, Row, Table, origin
 
 PASSES = "network passes for one action"
@@ -44,8 +44,8 @@ def table(scores: Scores) -> Table:
         first = [Cell(passes[name]) if name in passes else NOT_APPLICABLE for name in scores.algorithms]
         rows = [Row(sentence(PASSES), first)]
         for method in scores.methods:
-            texts = dict.fromkeys(scores.algorithms, NOT_APPLICABLE)
-            for algorithm in scores.algorithms_with(method):
+            texts = {name: Cell(scores.shown(dataset, method, name)) for name in scores.algorithms}
+            for algorithm in scores.algorithms_with(method, dataset=dataset):
                 cell = cells[method, algorithm]
                 took = for_one(cell)
                 texts[algorithm] = Cell(seconds(took), origin=origin(dataset, method, algorithm))
@@ -59,7 +59,7 @@ def table(scores: Scores) -> Table:
         "Rows of methods: seconds for one episode, the time of the evaluation divided by all episodes that it played."
         " Episodes are played side by side, so this is the amortised time on that machine, with the simulator.",
         *measured(records),
-        *not_applicable(scores),
+        *absent(scores),
     ]
     columns, frame = list(map(label, scores.algorithms)), pd.DataFrame(lines)
     return Table("acting", "Cost of acting", columns, groups, notes, frame, algorithms=scores.algorithms)

@@ -6,8 +6,8 @@ import pandas as pd
 from stages.report.statistics.aggregates import EXPERT, METRICS, aggregate, improvement, profile
 from stages.report.statistics.scores import Scores
 from stages.report.style.words import bracket, label, number, percent, plural, sentence, share
-from stages.report.tables.notes import TOO_FEW, not_applicable, subject
-from stages.report.tables.table import NOT_APPLICABLE, Cell, Group, Row, Table, origin, tone
+from stages.report.tables.notes import TOO_FEW, absent, subject
+from stages.report.tables.table import Cell, Group, Row, Table, origin, tone
 
 THRESHOLDS = 101  # number of thresholds in a performance profile
 
@@ -51,14 +51,15 @@ def aggregate_table(scores: Scores, frame: pd.DataFrame) -> Table | None:
             part = frame[(frame["algorithm"] == algorithm) & (frame["method"] == method)]
             key = origin(scores.headline, method, algorithm)
             cells = [aggregate_cell(metric, number, key) for metric in part.itertuples()]
-            rows.append(Row(sentence(label(method)), cells or [NOT_APPLICABLE] * len(METRICS), method))
+            missing = [Cell(scores.shown(scores.headline, method, algorithm))] * len(METRICS)
+            rows.append(Row(sentence(label(method)), cells or missing, method))
         groups.append(Group(label(algorithm), rows, algorithm=algorithm))
     shown = [
         f"Over {plural(len(scores.collected), 'data set')}, as defined by Agarwal et al. 2021. IQM: mean of the"
         " middle half of all runs. Median, mean: of the data sets' means. Optimality gap: average shortfall"
         f" of the runs from {EXPERT:g}; less is better.",
         f"Brackets: {percent(scores.confidence)} interval, stratified bootstrap over seeds.",
-        *not_applicable(scores),
+        *absent(scores),
     ]
     return Table("aggregates", "Aggregates", list(METRICS), groups, shown, frame, over="algorithm")
 
@@ -77,6 +78,11 @@ def improvements(scores: Scores) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def without(scores: Scores, algorithm: str, *methods: str) -> tuple[str, str]:
+    """The first of the methods without scores with the algorithm, and the algorithm."""
+    return next(method for method in methods if method not in scores.methods_with(algorithm)), algorithm
+
+
 def improvement_table(scores: Scores, frame: pd.DataFrame) -> Table | None:
     """The headline's method compared with each other method; `frame` comes from `improvements`."""
     method = subject(scores)
@@ -86,20 +92,22 @@ def improvement_table(scores: Scores, frame: pd.DataFrame) -> Table | None:
     for other in scores.methods:
         part = frame[(frame["method"] == method) & (frame["over"] == other)]
         found = {row.algorithm: row for row in part.itertuples()}
+        if not found:
+            continue
         cells = [
             aggregate_cell(found[algorithm], share, origin(scores.headline, other, algorithm), 0.5)
             if algorithm in found
-            else NOT_APPLICABLE
+            else Cell(scores.shown(scores.headline, *without(scores, algorithm, method, other)))
             for algorithm in scores.algorithms
         ]
-        rows += [Row(sentence(label(other)), cells, other)] if found else []
+        rows.append(Row(sentence(label(other)), cells, other))
     shown = [
         f"Probability that a run of {label(method)} scores above a run of the row's method on the same data set, ties"
         f" counted as half, averaged over {plural(len(scores.collected), 'data set')} (Agarwal et al. 2021)."
         " 0.5 means no difference.",
         "If all seeds of one method score above all seeds of the other, so do all resamples, and the interval"
         " understates the uncertainty.",
-        *not_applicable(scores),
+        *absent(scores),
     ]
     title = f"Probability that {label(method)} improves on each method"
     columns = list(map(label, scores.algorithms))

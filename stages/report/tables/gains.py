@@ -6,7 +6,7 @@ import pandas as pd
 from stages.report.statistics.scores import Scores
 from stages.report.style.words import label, sentence, share
 from stages.report.tables.fidelity import short
-from stages.report.tables.notes import not_applicable
+from stages.report.tables.notes import absent
 from stages.report.tables.scores import gain_cell
 from stages.report.tables.table import Cell, Group, Row, Table, origin
 
@@ -39,8 +39,10 @@ def gains(scores: Scores) -> pd.DataFrame:
     rows = []
     for dataset, content in scores.collected.items():
         for method in scores.methods:
-            for algorithm in scores.algorithms_with(method) if method != "real" and scores.differences else ():
-                gain = scores.differences[dataset, method, algorithm]
+            for algorithm in scores.algorithms:
+                gain = scores.differences.get((dataset, method, algorithm))
+                if gain is None:
+                    continue
                 names = {"dataset": dataset, "method": method, "algorithm": algorithm}
                 numbers = {"difference": gain.mean, "low": gain.low, "high": gain.high}
                 rows.append(names | measures(content["fidelity"][method]) | numbers)
@@ -95,16 +97,13 @@ def table(scores: Scores, frame: pd.DataFrame) -> Table | None:
                 Cell("–" if np.isnan(value) else signed(value, short), origin=origin(dataset, method))
                 for value in values
             ]
-            differences = [
-                gain_cell(scores.differences.get((dataset, method, algorithm)), origin(dataset, method, algorithm))
-                for algorithm in scores.algorithms
-            ]
+            differences = [gain_cell(scores, dataset, method, algorithm) for algorithm in scores.algorithms]
             rows.append(Row(sentence(label(method)), texts + differences, method))
         groups.append(Group(dataset, rows, dataset))
     columns = [heading for heading, _ in MEASURES.values()] + list(map(label, scores.algorithms))
     notes = [f"{sentence(heading)}: {meaning}." for heading, meaning in MEASURES.values()]
     notes += ["The other columns are the method's score minus that of real data.", *correlation_notes(frame)]
-    notes += not_applicable(scores)
+    notes += absent(scores)
     return Table(
         "gains",
         "Gain and fidelity",

@@ -143,16 +143,24 @@ def interval_notes(scores: Scores) -> list[str]:
     return sentences
 
 
-def not_applicable(scores: Scores) -> list[str]:
-    """Which cells are not applicable and why, algorithms that lack the same methods in one sentence."""
+MEANINGS = {
+    "n/a": "n/a: not applicable",
+    "diverged": "Diverged: given up, and counted nowhere; averages over data sets leave it out on all of them",
+}
+
+
+def absent(scores: Scores) -> list[str]:
+    """Which cells have no scores and why, algorithms that lack the same methods in one sentence."""
     lacking, alike = {}, {}
-    for (method, algorithm), reason in scores.not_applicable.items():
-        lacking.setdefault((algorithm, reason), []).append(label(method))
-    for (algorithm, reason), methods in lacking.items():
-        alike.setdefault((listed(methods), reason), []).append(label(algorithm))
+    for (dataset, method, algorithm), why in scores.absent.items():
+        where = f" on {dataset}" if why["shown"] == "diverged" and len(scores.collected) > 1 else ""
+        methods = lacking.setdefault((algorithm, where, why["shown"], why["reason"]), {})
+        methods[label(method)] = None
+    for (algorithm, *why), methods in lacking.items():
+        alike.setdefault((listed(methods), *why), []).append(label(algorithm))
     return [
-        f"n/a: not applicable. {listed(algorithms)} with {methods}: {reason}."
-        for (methods, reason), algorithms in alike.items()
+        f"{MEANINGS[shown]}. {listed(algorithms)} with {methods}{where}: {reason}."
+        for (methods, where, shown, reason), algorithms in alike.items()
     ]
 
 
@@ -190,5 +198,5 @@ def notes(scores: Scores) -> list[str]:
         f"{plural(seeds, 'seed')}, {episodes} each, in {environments}; last checkpoint, no exploration noise.",
         *interval_notes(scores),
         "Behaviour: the average score of the episodes in the data.",
-        *not_applicable(scores),
+        *absent(scores),
     ]

@@ -5,8 +5,8 @@ import pandas as pd
 from stages.report.statistics.bootstrap import Estimate, difference
 from stages.report.statistics.scores import AVERAGE, Scores
 from stages.report.style.words import BEHAVIOUR, bracket, label, number, percent, sentence, spread
-from stages.report.tables.notes import not_applicable, notes, points, verdict
-from stages.report.tables.table import NOT_APPLICABLE, Cell, Group, Row, Table, origin, tone
+from stages.report.tables.notes import absent, notes, points, verdict
+from stages.report.tables.table import Cell, Group, Row, Table, origin, tone
 
 
 def heading(dataset: str) -> str:
@@ -15,7 +15,7 @@ def heading(dataset: str) -> str:
 
 def best(scores: Scores, dataset: str, algorithm: str) -> Estimate | None:
     """The cell with the largest mean; None with a single method."""
-    column = [scores.cells[dataset, method, algorithm] for method in scores.methods_with(algorithm)]
+    column = [scores.cells[dataset, method, algorithm] for method in scores.methods_with(algorithm, dataset)]
     return max(column, key=lambda cell: cell.mean) if len(column) > 1 else None
 
 
@@ -37,8 +37,8 @@ def score_table(scores: Scores) -> Table:
         for method in scores.methods:
             cells = []
             for algorithm in scores.algorithms:
-                if (method, algorithm) in scores.not_applicable:
-                    cells.append(NOT_APPLICABLE)
+                if (dataset, method, algorithm) not in scores.cells:
+                    cells.append(Cell(scores.shown(dataset, method, algorithm)))
                     continue
                 cell, kind = scores.cells[dataset, method, algorithm], mark(scores, dataset, method, algorithm)
                 key = origin(dataset, method, algorithm)
@@ -61,12 +61,14 @@ def score_table(scores: Scores) -> Table:
     )
 
 
-def gain_cell(gain: Estimate | None, key: str = "") -> Cell:
-    """The cell of a difference, None if it is not applicable; `key` is its `origin`."""
+def gain_cell(scores: Scores, *names: str) -> Cell:
+    """The cell of a difference from real data; `names` are data set, method and algorithm."""
+    gain = scores.differences.get(names)
     if gain is None:
-        return NOT_APPLICABLE
+        dataset, method, algorithm = names
+        return Cell(scores.shown(dataset, "real" if names in scores.cells else method, algorithm))
     under = " ".join(filter(None, (bracket(gain), verdict(gain))))
-    return Cell(number(gain.mean, sign=True), under=under, tone=tone(gain.low, gain.high, 0), origin=key)
+    return Cell(number(gain.mean, sign=True), under=under, tone=tone(gain.low, gain.high, 0), origin=origin(*names))
 
 
 def difference_table(scores: Scores) -> Table | None:
@@ -78,10 +80,7 @@ def difference_table(scores: Scores) -> Table | None:
         rows = [
             Row(
                 sentence(label(method)),
-                [
-                    gain_cell(scores.differences.get((dataset, method, algorithm)), origin(dataset, method, algorithm))
-                    for algorithm in scores.algorithms
-                ],
+                [gain_cell(scores, dataset, method, algorithm) for algorithm in scores.algorithms],
                 method,
             )
             for method in scores.methods
@@ -95,7 +94,7 @@ def difference_table(scores: Scores) -> Table | None:
             f"Brackets: {percent(scores.confidence)} interval of the difference, both sides resampled independently."
             f" Without any true difference, about {share} of the intervals would exclude 0 by chance."
         )
-    shown += not_applicable(scores)
+    shown += absent(scores)
     frame = pd.DataFrame(
         [
             {"dataset": dataset, "method": method, "algorithm": algorithm, "difference": gain.mean, "low": gain.low}

@@ -60,7 +60,7 @@ class Cell:
     origin: str = ""
 
 
-NOT_APPLICABLE = Cell("n/a")
+NOT_APPLICABLE = Cell("n/a")  # of the algorithm, whatever the method
 
 
 @dataclass(frozen=True)

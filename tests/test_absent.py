@@ -1,15 +1,17 @@
-"""Cells that are not applicable: algorithms that learn from whole episodes, with methods of synthetic transitions."""
+"""Cells without scores: algorithms that learn from whole episodes, with synthetic ones, and what diverged."""
 
 import json
 import re
 import sys
 from dataclasses import replace
 from importlib import import_module
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import yaml
 
 from ablations.finished import Finished, Folder
 from stages.common.files import write_json
@@ -17,7 +19,7 @@ from stages.common.params import load
 from stages.common.timing import timing_path
 from stages.policy import __main__ as policy
 from stages.policy.__main__ import why_not
-from stages.policy.policies import not_applicable, save
+from stages.policy.policies import absent, save
 from stages.report.figures import ablations
 from stages.report.page import panels
 from stages.report.statistics.grid import READS
@@ -36,6 +38,7 @@ class Experimented(Folder):
 
 
 REASON = "the algorithm learns from whole episodes, which synthetic transitions do not form"
+WHY = {"shown": "n/a", "reason": REASON}
 NOTE = f"n/a: not applicable. RSP with DAWM: {REASON}."
 
 
@@ -55,9 +58,9 @@ def test_the_policy_stage_trains_nothing_and_says_so(tmp_path, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["policy", "--dataset", "d", "--method", "dawm", "--algorithm", "rsp"])
     policy.main()
     assert capsys.readouterr().err == f"policy d dawm rsp: not applicable: {REASON}\n"
-    assert not_applicable("models/d/dawm-rsp.safetensors") == REASON
+    assert absent("models/d/dawm-rsp.safetensors") == WHY
     save({}, "rsp", SimpleNamespace(), "models/d/real-rsp.safetensors")
-    assert not_applicable("models/d/real-rsp.safetensors") is None
+    assert absent("models/d/real-rsp.safetensors") is None
 
 
 def write_grid(folder: Path, monkeypatch, methods=("real", "dawm"), algorithms=("td3bc", "rsp")):
@@ -69,7 +72,7 @@ def write_grid(folder: Path, monkeypatch, methods=("real", "dawm"), algorithms=(
         for method in methods:
             if method != "real":
                 names = {"dataset": dataset, "method": method, "algorithm": "rsp"}
-                Path(f"results/{dataset}/{method}-rsp.json").write_text(json.dumps({**names, "not_applicable": REASON}))
+                Path(f"results/{dataset}/{method}-rsp.json").write_text(json.dumps({**names, "absent": WHY}))
     run_collect(monkeypatch)
 
 
@@ -179,13 +182,13 @@ def test_an_algorithm_without_any_cell_has_a_column_of_n_a(tmp_path, monkeypatch
 def test_sentences_join_methods_and_algorithms(built, monkeypatch):
     monkeypatch.chdir(built)
     scores = read().scores
-    absent = [
-        {"method": method, "algorithm": algorithm, "not_applicable": REASON}
+    cells = [
+        {"dataset": "d", "method": method, "algorithm": algorithm, "absent": WHY}
         for method in ("dawm", "corrected")
         for algorithm in ("rsp", "bc")
     ]
-    scores = replace(scores, collected={"d": {"not_applicable": absent}})
-    assert notes.not_applicable(scores) == [f"n/a: not applicable. RSP and BC with DAWM and corrected DAWM: {REASON}."]
+    scores = replace(scores, collected={"d": {"absent": cells}})
+    assert notes.absent(scores) == [f"n/a: not applicable. RSP and BC with DAWM and corrected DAWM: {REASON}."]
 
 
 def test_an_ablation_takes_the_cells_that_have_scores(built, monkeypatch):
@@ -215,3 +218,87 @@ def test_collected_cells_of_another_grid_are_refused(tmp_path, monkeypatch):
     test_report.change_params(algorithms=["td3bc"])
     with pytest.raises(SystemExit, match=r"the grid in .* is not that of params\.yaml"):
         run_tables(monkeypatch)
+
+
+DIVERGED = {"shown": "diverged", "reason": "q of seed 1 is not finite after 300 updates"}
+
+
+@pytest.fixture(scope="module")
+def partly_diverged(tmp_path_factory) -> Path:
+    """A report of three methods, of which DAWM diverged with TD3+BC on the first of two data sets, and real with BC."""
+    folder = tmp_path_factory.mktemp("diverged")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_report, "METHODS", ["real", "dawm", "synther"])
+        patch.setattr(test_report, "ALGORITHMS", ["td3bc", "iql", "bc"])
+        write_results(folder, patch)
+        for method, algorithm in (("dawm", "td3bc"), ("real", "bc")):
+            names = {"dataset": DATASETS[0], "method": method, "algorithm": algorithm}
+            write_json(Path(f"results/{DATASETS[0]}/{method}-{algorithm}.json"), {**names, "absent": DIVERGED})
+        run_collect(patch)
+        for digest in ("aa", "bb", "cc"):
+            write_json(timing_path(digest), {"output": digest, "seconds": 3.0, "machine": "a desk"})
+        report()
+    return folder
+
+
+def test_a_cell_that_diverged_has_no_score_and_no_average_and_the_others_stay(partly_diverged):
+    table = {tuple(row.split(" | ")[:2]): row.split(" | ")[2:] for row in rows(partly_diverged, "scores")}
+    shown = {names: ["diverged" in cell for cell in cells] for names, cells in table.items()}
+    for dataset, missing in ((DATASETS[0], True), (DATASETS[1], False), ("Average", True)):
+        assert shown[f"| {dataset}", "DAWM"] == [missing, False, False]
+        assert shown[f"| {dataset}", "Real data"] == [False, False, missing]
+        assert shown[f"| {dataset}", "SynthER"] == [False] * 3
+    text = (partly_diverged / "reports/tables/scores.md").read_text()
+    assert f"TD3+BC with DAWM on {DATASETS[0]}: q of seed 1 is not finite after 300 updates." in text
+    differences = {tuple(row.split(" | ")[:2]): row for row in rows(partly_diverged, "differences")}
+    assert differences[f"| {DATASETS[0]}", "SynthER"].count("diverged") == 1  # there is nothing to compare BC with
+    assert differences[f"| {DATASETS[1]}", "SynthER"].count("diverged") == 0
+
+
+def test_averages_and_comparisons_take_the_cells_that_all_data_sets_have(partly_diverged, monkeypatch):
+    monkeypatch.chdir(partly_diverged)
+    content = read()
+    scores, frames = content.scores, content.frames
+    assert (AVERAGE, "dawm", "td3bc") not in scores.cells
+    assert (DATASETS[1], "dawm", "td3bc") in scores.differences
+    assert scores.methods_with("td3bc") == ["real", "synther"]
+    assert scores.methods_with("td3bc", DATASETS[1]) == ["real", "dawm", "synther"]
+    assert scores.algorithms_with("dawm", "real") == ["iql"]
+    assert notes.headline(scores)[1].startswith("Averaged over IQL on 2 data sets: DAWM")
+    pairs = frames["improvements"][["algorithm", "method", "over"]].drop_duplicates()
+    assert set(map(tuple, pairs.to_numpy())) == {
+        *(("td3bc", *pair) for pair in (("real", "synther"), ("synther", "real"))),
+        *(("iql", *pair) for pair in permutations(("real", "dawm", "synther"), 2)),
+        *(("bc", *pair) for pair in (("dawm", "synther"), ("synther", "dawm"))),
+    }
+    summary = json.loads(Path("results/summary.json").read_text())
+    assert {method: list(cells) for method, cells in summary.items()} == {
+        **{"real": ["td3bc", "iql"], "dawm": ["iql", "bc"]},
+        "synther": ["td3bc", "iql", "bc"],
+    }
+
+
+def test_the_page_and_the_figures_of_such_a_grid_are_whole(partly_diverged):
+    files = {name: content.decode("utf-8", "ignore") for name, content in outputs(partly_diverged).items()}
+    text = {name: content.partition('<script id="library">')[0] for name, content in files.items()}
+    assert not [
+        name for name, content in text.items() if not name.endswith(".png") and re.search(r"\bnan\b|NaN", content)
+    ]
+    drawn = {Path(name).stem for name in files if name.startswith("reports/figures")}
+    assert drawn >= {"scores", "learning_curves", "profiles", "improvement", "costs", "gains"}
+    assert text["reports/index.html"].count("diverged") > 4
+
+
+def test_the_policy_stage_keeps_why_a_policy_diverged(tmp_path, monkeypatch, capsys, tiny_params, collected_hopper):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["policy", "--dataset", "d", "--method", "real", "--algorithm", "td3bc"])
+    Path("params.yaml").write_text(yaml.safe_dump({name: tiny_params[name] for name in policy.READS}))
+    collected_hopper.save("data/d/real.npz")
+    section = {**tiny_params["policy"], **tiny_params["td3bc"], "learning_rate": 100.0, "tau": 1.0, "steps": 1000}
+    write_json(Path("data/settings/d/td3bc.json"), section)
+    policy.main()
+    why = absent("models/d/real-td3bc.safetensors")
+    assert why["shown"] == "diverged"
+    assert re.fullmatch(r"\w+ of seed \d is .* after [\d,]+ updates", why["reason"])
+    assert f"policy d real td3bc: diverged: {why['reason']}; losses by seed: " in capsys.readouterr().err
