@@ -237,7 +237,7 @@ def test_steering_tells_models_that_follow_their_condition_from_others(
 ):
     """World models whose rewards follow the return-to-go, ignore it or oppose it; without guidance all ignore it."""
 
-    def sample(states, actions, returns, sampler, stream):
+    def sample(states, actions, returns, sampler, stream, guide=None):
         rewards = obeys * (sampler.guidance > 0) * returns[:, None].expand(-1, 2)
         return SampledWindows(rewards, states[:, None].expand(-1, 2, -1), None)
 

@@ -15,6 +15,7 @@ from stages.common.transitions import Transitions
 from stages.fidelity.coverage import coverage, diversity
 from stages.fidelity.errors import physics_errors
 from stages.fidelity.settings import Fidelity
+from stages.fidelity.windows import imagined, planar
 from stages.idm import model as idm
 from stages.tasks.environments import resettable
 from stages.tasks.physics import Physics
@@ -83,11 +84,14 @@ def fidelity(data: Transitions, real: Transitions, task: Task, inverses, params,
     step = np.zeros(len(sample), dtype=int) if sample.step is None else sample.step
     single = bool(np.isin(data.discounts, [0, np.float32(params.discount)]).all())
     physics = Physics(task.environment) if single and resettable(task.environment) else None
+    drawn = physics and method != "real" and planar(task.environment)
+    windows = numpy_stream("fidelity", dataset, method, "windows")
     starts = np.searchsorted(real.episode, real.episode)  # rows of an episode are consecutive
     return {
         "dataset": dataset,
         "method": method,
         "physics": physics and physics_errors(sample, step, real, physics),
+        "imagined": imagined(data, real, physics, windows) if drawn else None,
         "inverse_dynamics": action_errors(sample, inverses, device) if single else None,
         "terminal_rate": {"measured": (data.discounts == 0).mean(), "real": (real.discounts == 0).mean()},
         "coverage": coverage(second if method == "real" else sample, first, second, params.fidelity.neighbours),
