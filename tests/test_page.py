@@ -29,8 +29,14 @@ NUMBER = f'#table-scores [data-dataset="{DATASET}"] [data-method="{METHOD}"] [da
 RAN = {"machine": "a desk", "revision": "1a2b3c4d5e", "packages": {"torch": "9.8.7", "numpy": "6.5.4"}, "seconds": 42.4}
 UNKNOWN = f"{NOT_RECORDED}|DVC did not make it|no longer exists|differs from the file"  # where provenance is missing
 FITS = "document.documentElement.scrollWidth <= innerWidth"
-RESET = """location.hash = ""; document.activeElement.blur(); document.getElementById("filter").reset();
-document.querySelectorAll("details").forEach((record) => (record.open = false));"""
+# As first opened, but with every section unfolded.
+RESET = """async () => {
+  location.hash = ""; document.activeElement.blur(); document.getElementById("filter").reset();
+  document.querySelectorAll("details").forEach((part) => (part.open = part.matches(".part")));
+  scrollTo(0, 0);
+  await new Promise((done) => setTimeout(done, 30));
+}"""
+WINDOW = {"best": 0.1, "median": 0.2, "worst": 0.9}
 # The visible cells of tables, cards, and marks of methods in charts, each as a list of its words.
 SHOWN = """async () => {
   await new Promise((done) => setTimeout(done, 30));
@@ -86,6 +92,16 @@ def write_lock() -> dict[str, str]:
     return outputs
 
 
+def write_windows():
+    """Adds windows of three frames to one method on one data set: two parts that move on by 0.1 a step."""
+    path = Path(f"results/{DATASET}/fidelity-{METHOD}.json")
+    frames = [[[x, 1.0, x, 0.5, x, 0.5, x + 0.3, 0.0] for x in (0.0, 0.1, 0.2)], [[0, 1, 0, 0.5, 0, 0.5, 0.3, 0]] * 3]
+    each = dict(zip(("imagined", "simulated"), frames, strict=True))
+    windows = {name: {"error": error, **each} for name, error in WINDOW.items()}
+    record = {"windows": 40, "seconds": 0.05, "radius": [0.05, 0.02], **windows}
+    write_json(path, {**json.loads(path.read_text()), "imagined": record})
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> SimpleNamespace:
     """The page of a small run, one cell of which is in dvc.lock: address and text, the cell's outputs and scores."""
@@ -93,6 +109,7 @@ def built(tmp_path_factory) -> SimpleNamespace:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.report.tables.__main__.draw", lambda *_: None)  # the page shows none of these figures
         write_results(page.parents[1], patch)
+        write_windows()
         outputs = write_lock()
         run_collect(patch)
         report()
@@ -143,9 +160,9 @@ def loaded(request, browser, built):
 def page(loaded):
     """The page as first opened; no test may cause an error or a network request."""
     page, problems = loaded
+    page.evaluate(RESET)
     yield page
     page.emulate_media(media="screen", color_scheme="light")
-    page.evaluate(RESET)
     caused = problems[:]
     problems.clear()
     assert not caused
@@ -278,10 +295,81 @@ def test_the_address_of_a_record_opens_it(browser, built):
         check_open(page, RECORD)
 
 
+def test_sections_fold_and_the_contents_lead_to_each(page):
+    titles = page.locator("nav a").all_inner_texts()
+    assert titles == page.locator(".part > summary").all_inner_texts()
+    assert len(titles) > 10
+    part = page.locator("details#fidelity")
+    part.locator("> summary").click()
+    expect(page.locator("#table-fidelity")).to_be_hidden()
+    page.get_by_role("link", name="Fidelity", exact=True).click()
+    expect(page.locator("#table-fidelity")).to_be_visible()
+    assert page.url.endswith("#fidelity")
+    assert part.locator("> summary").evaluate(ON_TOP)
+    assert page.locator("nav a").first.evaluate("(link) => link.getBoundingClientRect().top >= 0")  # still in view
+
+
+def test_charts_of_a_folded_section_are_drawn_when_it_is_unfolded(browser, built):
+    with opened(browser, built.address, viewport=SIZES["desktop"]) as (page, problems):
+        first = page.locator("#gains .chart").first
+        page.evaluate("""() => {
+          const part = document.querySelector("#gains"), chart = part.querySelector(".chart");
+          part.open = false;
+          chart.replaceChildren();
+          drawing.delete(chart);  // as if it had been folded from the beginning
+        }""")
+        expect(first.locator("svg")).to_have_count(0)
+        page.locator("#gains > summary").click()
+        expect(first.locator("svg")).to_have_count(1)
+        assert not problems
+
+
+def test_the_address_keeps_the_filter(browser, built):
+    with opened(browser, built.address, viewport=SIZES["desktop"]) as (page, problems):
+        page.locator(f"#filter [value='{METHOD}']").uncheck()
+        page.locator(f"#filter [value='{ALGORITHM}']").uncheck()
+        others = [name for name in ALGORITHMS if name != ALGORITHM]
+        assert f"?method=real&algorithm={'%2C'.join(others)}" in page.url
+        address = page.url
+    with opened(browser, f"{address}#differences", viewport=SIZES["desktop"]) as (page, problems):
+        assert not page.locator(f"#filter [value='{METHOD}']").is_checked()
+        expect(page.locator(f"#table-scores [data-method='{METHOD}']:visible")).to_have_count(0)
+        page.get_by_role("button", name="Show all").click()
+        expect(page).to_have_url(f"{built.address}#differences")
+        expect(page.locator(f"#table-scores [data-method='{METHOD}']:visible")).to_have_count(len(DATASETS) + 1)
+        assert not problems
+
+
+def test_imagined_windows_can_be_moved_and_played(page):
+    film = page.locator(".film")
+    assert film.get_attribute("data-dataset") == DATASET
+    assert film.locator("svg").count() == len(WINDOW)
+    assert film.locator("svg + p").all_inner_texts() == [f"{name}, error {error:.2f}" for name, error in WINDOW.items()]
+    ends = "(lines) => lines.map((line) => ['x1', 'y1', 'x2', 'y2'].map((name) => Number(line.getAttribute(name))))"
+    figure, slider = film.locator("svg").first.locator(".imagined line"), film.locator("input")
+    expect(film.locator("output")).to_have_text("step 2 of 2, after 0.1 s")
+    assert figure.evaluate_all(ends) == [[0.2, -1, 0.2, -0.5], [0.2, -0.5, 0.5, 0]]
+    slider.fill("0")
+    assert figure.evaluate_all(ends) == [[0, -1, 0, -0.5], [0, -0.5, 0.3, 0]]
+    assert figure.evaluate_all("(lines) => lines.map((line) => line.getAttribute('stroke-width'))") == ["0.1", "0.04"]
+    film.get_by_role("button", name="Play").click()
+    expect(film.locator("output")).to_have_text("step 1 of 2, after 0.05 s")
+    film.get_by_role("button", name="Pause").click()
+    page.wait_for_timeout(700)
+    expect(film.locator("output")).to_have_text("step 1 of 2, after 0.05 s")
+    box = film.locator("svg").first.bounding_box()
+    for line in film.locator("svg").first.locator("line").all():
+        inner = line.bounding_box()
+        assert box["x"] - 1 <= inner["x"] <= inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
+    page.locator(f"#filter [value='{METHOD}']").uncheck()
+    expect(film.locator(".row")).to_be_hidden()
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_page_can_be_read_without_scripts(browser, built, size):
     with opened(browser, built.address, viewport=SIZES[size], java_script_enabled=False) as (page, _):
         expect(page.locator("#table-scores tr:not(.group):visible")).to_have_count(1 + (len(DATASETS) + 1) * 3)
+        page.locator("#data > summary").click()
         expect(page.locator("figure img:visible")).to_have_count(len(DATASETS))
         page.locator(NUMBER).click()
         assert page.url.endswith(f"#{RECORD}")
@@ -300,7 +388,7 @@ def test_colours_have_contrast_and_the_filter_does_not_stick_in_print(page):
         assert len(colours) > 3
         assert [pair for pair in colours if contrast(pair) < 4.5] == []
     assert len(behind) == 2
-    position = "getComputedStyle(document.getElementById('filter')).position"
+    position = "getComputedStyle(document.getElementById('bar')).position"
     assert page.evaluate(position) == "sticky"
     page.emulate_media(media="print")
     assert page.evaluate(position) == "static"

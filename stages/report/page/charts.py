@@ -6,6 +6,7 @@ the panel's values. There are no legends: the filter shows each method's colour.
 
 import altair as alt
 
+from stages.report.page import overview
 from stages.report.page.vega import INK, Names, chart, coloured, finished, in_filter, level, tips
 
 
@@ -171,7 +172,7 @@ def novelty_gains(names: Names) -> dict:
 
 
 DRAWN = (scores, curves, profiles, improvements, fidelity, steering, costs, error_gains, novelty_gains)
-KINDS = {draw.__name__: draw for draw in DRAWN}
+KINDS = {draw.__name__: draw for draw in (*overview.DRAWN, *DRAWN)}
 
 
 def specifications(kinds: set[str], names: Names) -> dict[str, dict]:

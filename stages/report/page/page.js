@@ -1,21 +1,42 @@
-// The filter, the charts, and the link to a number's provenance. Without it the page shows everything but the charts.
+// The filter, kept in the address; the charts, drawn when their section is unfolded; and links to folded parts.
+// Without it the page shows everything but the charts.
 "use strict";
 
-const filter = document.getElementById("filter");
-const views = [];
+const AXES = ["dataset", "method", "algorithm"];
+const filter = document.getElementById("filter"), bar = document.getElementById("bar");
+const views = [], drawing = new Map();
 
 // The boxes that are checked on one axis; none checked means all.
 function chosen(axis) {
-  const boxes = [...filter.querySelectorAll(`input[name="${axis}"]`)];
-  const checked = boxes.filter((box) => box.checked);
-  return checked.length ? checked : boxes;
+  const checked = boxes(axis).filter((box) => box.checked);
+  return checked.length ? checked : boxes(axis);
 }
 
-const labels = (axis) => chosen(axis).map((box) => box.dataset.label);
-const signals = () => ({ datasets: labels("dataset"), methods: labels("method"), algorithms: labels("algorithm") });
+const boxes = (axis) => [...filter.querySelectorAll(`input[name="${axis}"]`)];
+const signals = (of) =>
+  Object.fromEntries(AXES.map((axis) => [`${axis}s`, of(axis).map((box) => box.dataset.label)]));
+
+// The address names what is checked on each axis on which not all is.
+function write() {
+  const address = new URL(location.href);
+  for (const axis of AXES) {
+    const names = chosen(axis).map((box) => box.value);
+    if (names.length === boxes(axis).length) address.searchParams.delete(axis);
+    else address.searchParams.set(axis, names.join(","));
+  }
+  if (address.href !== location.href) history.replaceState(null, "", address);
+}
+
+function read() {
+  const asked = new URL(location.href).searchParams;
+  for (const axis of AXES.filter((name) => asked.has(name))) {
+    const names = asked.get(axis).split(",");
+    for (const box of boxes(axis)) box.checked = names.includes(box.value);
+  }
+}
 
 function apply() {
-  for (const axis of ["dataset", "method", "algorithm"]) {
+  for (const axis of AXES) {
     const names = new Set(chosen(axis).map((box) => box.value));
     for (const element of document.querySelectorAll(`[data-${axis}]`)) {
       const own = element.dataset[axis];
@@ -31,7 +52,7 @@ function apply() {
   for (const heading of document.querySelectorAll(".grid .group th")) {
     heading.colSpan = heading.closest("table").querySelectorAll("thead th:not(.no-algorithm)").length;
   }
-  const { datasets, methods, algorithms } = signals();
+  const { datasets, methods, algorithms } = signals(chosen);
   for (const { view, panel, element } of views) {
     const shown = (row) =>
       [row.method, row.over ?? row.method].every((name) => methods.includes(name)) &&
@@ -44,41 +65,47 @@ function apply() {
 
 async function draw(element, panel, kinds) {
   const spec = structuredClone(kinds[panel.kind]);
-  const values = { ...panel.values, ...signals() };
+  const values = { ...panel.values, ...signals(boxes) }; // a chart with nothing to show warns
   for (const param of spec.params) param.value = values[param.name] ?? param.value;
+  spec.height = panel.values.height ?? spec.height;
   spec.datasets = { rows: panel.rows };
   spec.description = panel.alt;
   const { view } = await vegaEmbed(element, spec, { actions: false, renderer: "svg" });
   views.push({ view, panel, element });
 }
 
-async function drawAll() {
+// Draws the charts that are in view of no folded section, once.
+async function drawOpen() {
   const { panels, kinds } = JSON.parse(document.getElementById("panels").textContent);
-  const elements = [...document.querySelectorAll(".chart")];
-  for (const [k, element] of elements.entries()) await draw(element, panels[k], kinds);
+  for (const [k, element] of [...document.querySelectorAll(".chart")].entries()) {
+    if (element.closest("details:not([open])")) continue;
+    if (!drawing.has(element)) drawing.set(element, draw(element, panels[k], kinds));
+    await drawing.get(element);
+  }
   apply();
   document.body.dataset.charts = "drawn";
 }
 
 // A jump target must not hide behind the filter.
 function clear() {
-  const height = getComputedStyle(filter).position === "sticky" ? filter.offsetHeight : 0;
+  const height = getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0;
   document.documentElement.style.scrollPaddingTop = `${height + 16}px`;
 }
 
-// A number leads to its record, which is collapsed further down.
+// A number leads to its record, and the contents to a section; what is folded on the way there is unfolded.
 function unfold() {
-  const record = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (record && record.matches("details")) {
-    record.open = true;
-    record.querySelector("summary").focus({ preventScroll: true });
-    record.scrollIntoView();
-  }
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  for (let part = target.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
+  target.querySelector("summary")?.focus({ preventScroll: true });
+  target.scrollIntoView();
 }
 
 filter.hidden = false;
-filter.addEventListener("change", apply);
-filter.addEventListener("reset", () => setTimeout(apply));
+read();
+filter.addEventListener("change", () => (apply(), write()));
+filter.addEventListener("reset", () => setTimeout(() => (apply(), write())));
+document.addEventListener("toggle", (event) => event.target.matches(".part[open]") && drawOpen(), true);
 addEventListener("hashchange", unfold);
 addEventListener("click", (event) => {
   const link = event.target.closest("a");
@@ -89,4 +116,4 @@ addEventListener("click", (event) => {
 addEventListener("resize", clear);
 clear();
 unfold();
-drawAll();
+drawOpen();

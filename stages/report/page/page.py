@@ -9,7 +9,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.report.page import charts, provenance, vega
+from stages.report.page import charts, films, overview, provenance, vega
 from stages.report.page.embedded import data_sections
 from stages.report.page.panels import Panel
 from stages.report.statistics.scores import Scores
@@ -21,24 +21,33 @@ from stages.report.tables.table import Table
 from stages.tasks.tasks import matches
 
 RUN = "run"  # heading of the root keys of params.yaml
+LAST = {"data": "Data and models", "parameters": "Parameters", "provenance": "Provenance", "reproduce": "Reproduce"}
+MAIN = ("tasks", "scores", "differences", "curves", "comparison", "gains", "cost", "published", "fidelity", "imagined")
+FEW, LARGE = ("tasks", "differences"), 3  # sections that are unfolded at first: `FEW` of more than so many data sets
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: heading, tables, charts and figures. An empty section is not shown.
+    """A section of the page: heading, tables, charts, figures and films. An empty section is not shown.
 
     Attributes:
+        name: by which links lead to it.
         panels: (title, caption, panels) of each group of charts.
+        text: above tables and films.
         figures: from `embedded.figure`.
+        films: from `films.films`.
     """
 
+    name: str
     title: str
     tables: list[Table] = field(default_factory=list)
     panels: list[tuple[str, str, list[Panel]]] = field(default_factory=list)
+    text: str = ""
     figures: list[dict] = field(default_factory=list)
+    films: list[dict] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.tables or self.figures or any(panels for *_, panels in self.panels))
+        return bool(self.tables or self.figures or self.films or any(panels for *_, panels in self.panels))
 
 
 def cards(scores: Scores) -> list[dict]:
@@ -105,19 +114,26 @@ def render(scores: Scores, params: dict, sections: list[Section], folder: Path) 
     environment.filters.update(breakable=breakable, script=script)
     title, line = headline(scores)
     shown = [section for section in sections if section]
-    panels = [panel for section in shown for *_, group in section.panels for panel in group]
-    names = vega.Names(palette(scores.methods), list(map(label, scores.algorithms)))
+    first = overview.difference_panels(scores)
+    panels = [*first, *(panel for section in shown for *_, group in section.panels for panel in group)]
+    tasks = [overview.task(dataset)["task"] for dataset in scores.datasets]
+    names = vega.Names(palette(scores.methods), list(map(label, scores.algorithms)), tasks)
     records = provenance.records(scores)
+    contents = [*((section.name, section.title) for section in shown), *LAST.items()]
     return environment.get_template("page.html.jinja").render(
         title=title,
         line=line,
         source=source(scores),
         cards=cards(scores),
+        first=first,
         choices=choices(scores, names.colours),
         sections=shown,
+        contents=contents,
+        opened=[name for name in MAIN if len(scores.collected) <= LARGE or name in FEW],
         panels=[panel.content for panel in panels],
         specifications=charts.specifications({panel.kind for panel in panels}, names),
         library=Markup(vl_convert.javascript_bundle().replace("</script", "<\\/script")) if panels else "",
+        frames=films.frames(scores) if any(section.films for section in shown) else None,
         records=records,
         anchors={record["key"]: record["anchor"] for record in records},
         data_sections=data_sections(scores, folder),

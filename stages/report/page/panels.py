@@ -21,7 +21,7 @@ class Panel:
         title: over it.
         alt: alternative text.
         rows: its data.
-        values: of the chart's signals.
+        values: of the chart's signals; and "height" in pixels, if it is not `vega.HEIGHT`.
         dataset, algorithm: names by which the page filters; empty if the panel covers all.
     """
 

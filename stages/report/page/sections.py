@@ -3,8 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from stages.report.page import panels
+from stages.report.page import overview, panels
 from stages.report.page.embedded import figure, steered
+from stages.report.page.films import films
 from stages.report.page.page import Section
 from stages.report.statistics.scores import AVERAGE
 from stages.report.style.words import plural
@@ -49,6 +50,12 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
     error = (
         "Error of the next state at each step of the window, by the simulator: median, and dashed the 90th percentile."
     )
+    played = (
+        "The best, the median and the worst of each method's windows, drawn over what the simulator makes of the same"
+        " first state and actions (grey). The error is the mean distance of the states, over steps and dimensions, in"
+        " standard deviations of the real data."
+    )
+    coloured = "Mean scores; the colour is the difference from real data, orange above it and purple below."
     steering = [steered(content) for content in scores.collected.values() if content["phases"].get("steering")]
     asked = (
         "Return-to-go that windows reach (10th percentile, mean, 90th) against the one that they are conditioned on,"
@@ -56,10 +63,16 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
         f" starts in the data. {' '.join(steering)}"
     )
     return [
-        Section("Scores", named("scores"), [("Last checkpoint", bars, panels.scores(scores))]),
-        Section("Difference from real data alone", named("differences")),
-        Section("Learning curves", panels=[("Score during training", lines, panels.curves(scores, frames["curves"]))]),
+        Section("tasks", "All tasks", panels=[("Scores", coloured, overview.heat_panels(scores))]),
+        Section("scores", "Scores", named("scores"), [("Last checkpoint", bars, panels.scores(scores))]),
+        Section("differences", "Difference from real data alone", named("differences")),
         Section(
+            "curves",
+            "Learning curves",
+            panels=[("Score during training", lines, panels.curves(scores, frames["curves"]))],
+        ),
+        Section(
+            "comparison",
             over,
             named("aggregates", "improvement"),
             [
@@ -68,11 +81,15 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
             ],
         ),
         Section(
-            "Gain and fidelity", named("gains"), [("Gain against fidelity", why, panels.gains(scores, frames["gains"]))]
+            "gains",
+            "Gain and fidelity",
+            named("gains"),
+            [("Gain against fidelity", why, panels.gains(scores, frames["gains"]))],
         ),
-        Section("Cost", named("costs", "acting"), [("Cost against score", spent, panels.costs(scores))]),
-        Section("Published scores", named("published")),
+        Section("cost", "Cost", named("costs", "acting"), [("Cost against score", spent, panels.costs(scores))]),
+        Section("published", "Published scores", named("published")),
         Section(
+            "fidelity",
             "Fidelity",
             named("fidelity"),
             [
@@ -81,6 +98,13 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
             ],
         ),
         Section(
+            "imagined",
+            "What is imagined",
+            text=played,
+            films=films(scores),
+        ),
+        Section(
+            "ablations",
             "Ablations",
             ablated,
             figures=[figure(folder / f"{each.name}.png", each.title, "", each.title) for each in ablated],

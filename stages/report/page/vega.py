@@ -11,10 +11,11 @@ INK = alt.value("currentColor")  # the page's, light or dark
 
 
 class Names(NamedTuple):
-    """Labels in the order of the grid: the methods' with their colours, and the algorithms'."""
+    """Labels in the order of the grid: the methods' with their colours, the algorithms', the data sets' and average."""
 
     colours: dict[str, str]
     algorithms: list[str]
+    tasks: list[str]
 
 
 def in_filter(field: str = "method", among: str = "methods") -> str:
@@ -25,10 +26,10 @@ def chart() -> alt.Chart:
     return alt.Chart(alt.NamedData("rows"))
 
 
-def coloured(colours: dict[str, str]) -> alt.Chart:
+def coloured(colours: dict[str, str], legend: alt.Legend | None = None) -> alt.Chart:
     """Rows of the methods that are shown, in their colours."""
     scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-    return chart().transform_filter(in_filter()).encode(color=alt.Color("method:N", scale=scale, legend=None))
+    return chart().transform_filter(in_filter()).encode(color=alt.Color("method:N", scale=scale, legend=legend))
 
 
 def level(signal: str, dash: tuple = (5, 4)) -> alt.Chart:
