@@ -108,9 +108,10 @@ def refusal() -> str:
         ),
         (
             {"methods": ["dawm"], "algorithms": ["rsp"]},
-            "params.yaml: methods = ['dawm']: algorithms = ['rsp'] learn from whole episodes, which synthetic"
-            " transitions do not form, so no cell is applicable; add real to methods",
+            "params.yaml: methods = ['dawm']: algorithms = ['rsp'] learn from real data alone, so no cell is"
+            " applicable; add real to methods",
         ),
+        ({"mopo": {"elites": 8}}, "params.yaml: mopo.elites = 8 exceeds members = 7"),
         (
             {"methods": ["dwm"], "td3bc": {"exceptions": {"hopper-*": {"lambda_return": 0.5}}}},
             f"params.yaml: lambda_return = 0.5 of td3bc on {DATASET} is not among dwm.lambda_returns = [1.0, 0.95]",

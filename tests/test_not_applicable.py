@@ -1,4 +1,4 @@
-"""Cells that are not applicable: algorithms that learn from whole episodes, with methods of synthetic transitions."""
+"""Cells that are not applicable: algorithms that learn from real data alone, with methods of synthetic transitions."""
 
 import json
 import re
@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from ablations.finished import Finished, Folder
+from stages.check.algorithms import real_only
 from stages.common.files import write_json
 from stages.common.params import load
 from stages.common.timing import timing_path
@@ -36,22 +37,31 @@ class Experimented(Folder):
 
 
 REASON = "the algorithm learns from whole episodes, which synthetic transitions do not form"
+IMAGINES = "the algorithm imagines its own transitions, in a model of the real data"
 NOTE = f"n/a: not applicable. RSP with DAWM: {REASON}."
 
 
-def test_only_synthetic_transitions_form_no_episodes():
-    modules = {name: import_module(f"stages.algorithms.{name}") for name in ("td3bc", "rsp")}
+def test_algorithms_of_whole_episodes_or_own_transitions_take_real_data_alone():
+    modules = {name: import_module(f"stages.algorithms.{name}") for name in ("td3bc", "rsp", "mopo", "mobile")}
     reasons = {
         (method, name): why_not(method, module) for method in ("real", "dawm") for name, module in modules.items()
     }
-    assert {pair for pair, reason in reasons.items() if reason} == {("dawm", "rsp")}
-    assert reasons["dawm", "rsp"] == REASON
+    assert {pair: reason for pair, reason in reasons.items() if reason} == {
+        ("dawm", "rsp"): REASON,
+        ("dawm", "mopo"): IMAGINES,
+        ("dawm", "mobile"): IMAGINES,
+    }
+
+
+@pytest.mark.parametrize("algorithm", ["td3bc", "rsp", "mopo"])
+def test_the_check_reads_the_reason_without_importing_the_algorithm(algorithm):
+    assert real_only(algorithm) == getattr(import_module(f"stages.algorithms.{algorithm}"), "REAL_ONLY", None)
 
 
 def test_the_policy_stage_trains_nothing_and_says_so(tmp_path, monkeypatch, capsys):
     """There is no data to train on, so any work would fail."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text("seeds: 2\ndevice: cpu\nthreads: 1\n")
+    (tmp_path / "params.yaml").write_text("seeds: 2\nterminals: rule\ndevice: cpu\nthreads: 1\n")
     monkeypatch.setattr(sys, "argv", ["policy", "--dataset", "d", "--method", "dawm", "--algorithm", "rsp"])
     policy.main()
     assert capsys.readouterr().err == f"policy d dawm rsp: not applicable: {REASON}\n"
