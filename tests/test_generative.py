@@ -190,15 +190,6 @@ def test_gtp_holds_both_modes_in_any_number_of_jumps_and_leans_to_the_better(par
     assert (near(chosen, MODES[1]) > 2 * near(chosen, MODES[0])).all()
 
 
-@pytest.mark.parametrize("algorithm", ["mopo", "mobile"])
-def test_a_policy_that_acts_in_its_model_finds_the_better_mode(params, bandit, device, algorithm):
-    settings = settings_of(params, algorithm, model_hidden=[32], members=3, elites=2, rollouts=200, rollout_length=1)
-    vars(settings).update(steps=1500, snapshot_every=1500, rollout_every=100, penalty=0.1)
-    vars(settings).update(actor_learning_rate=0.003, entropy_weight=0.01)  # more entropy would move its mean
-    policies = train(bandit, None, ("bandit", "real", algorithm), settings, SEEDS, device)
-    assert (near(actions_of(policies, algorithm, settings), MODES[1]) == 1).all()
-
-
 PLANNERS = ("dd", "diffuser", "mpdiffuser")
 
 

@@ -319,3 +319,35 @@ def test_held_out_episodes_train_no_model(params, linear, device):
     parts = [set(linear.episode[part.numpy()]) for part in (learner.data.training, learner.data.held_out)]
     assert not parts[0] & parts[1]
     assert (len(parts[0]), len(parts[1])) == (300, 100)
+
+
+@pytest.fixture(scope="module")
+def gamble() -> Transitions:
+    """One step from one state. Rewards have the mean 1 - (a - 0.5)² and the standard deviation 0.25 + 0.15 a."""
+    rng, count = np.random.default_rng(0), 6000
+    actions, states = rng.uniform(-1, 1, (count, 1)), np.zeros((count, 1))
+    rewards = 1 - (actions[:, 0] - 0.5) ** 2 + (0.25 + 0.15 * actions[:, 0]) * rng.standard_normal(count)
+    columns = states, actions, rewards, states, np.zeros(count)
+    episode, timeouts = np.arange(count, dtype=np.int32), np.zeros(count, dtype=bool)
+    return Transitions(*(column.astype(np.float32) for column in columns), episode, timeouts)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "penalty", "best"), [("mopo", 0.0, 0.5), ("mopo", 6.0, 0.05), ("mobile", 6.0, 0.5)]
+)
+def test_a_policy_maximises_the_penalised_rewards(params, gamble, device, algorithm, penalty, best):
+    """MOPO's maximum is at 0.5 - 0.15 λ / 2. MOBILE has nothing to penalise, as all tasks end at once."""
+    own = {
+        "steps": 1500,
+        "snapshot_every": 1500,
+        "model_share": 0.5,
+        "batch": 128,
+        "model_hidden": [32],
+        "hidden": [32],
+    }
+    own |= {"rollouts": 300, "rollout_length": 1, "rollout_every": 50, "reward_scale": 1.0, "kept_refreshes": 2}
+    own |= {"model_learning_rate": 0.01, "learning_rate": 0.003, "actor_learning_rate": 0.003, "weight_decay": 0.0}
+    settings = settings_of(params, algorithm, **own, penalty=penalty, entropy_weight=0.01)
+    policies = train(gamble, None, ("gamble", "real", algorithm), settings, SEEDS, device)
+    acts = policy_of(policies, algorithm, settings, slice(-1, None))(torch.zeros(SEEDS, 1, 1), None, None)[0]
+    np.testing.assert_allclose(acts[:, 0, 0], [best] * SEEDS, atol=0.15)
