@@ -351,3 +351,34 @@ def test_a_policy_maximises_the_penalised_rewards(params, gamble, device, algori
     policies = train(gamble, None, ("gamble", "real", algorithm), settings, SEEDS, device)
     acts = policy_of(policies, algorithm, settings, slice(-1, None))(torch.zeros(SEEDS, 1, 1), None, None)[0]
     np.testing.assert_allclose(acts[:, 0, 0], [best] * SEEDS, atol=0.15)
+
+
+@pytest.mark.parametrize("algorithm", ["mopo", "mobile"])
+def test_a_policy_learns_in_its_model_to_control_a_system(params, device, algorithm):
+    """s' = 0.9 s + 0.3 a + 0.03 ε with the reward -(s' - 0.3)², from random actions; at 0.3 the best is 0.1."""
+    rng, count = np.random.default_rng(0), 8000
+    states, actions = np.zeros(count), rng.uniform(-1, 1, count)
+    following = np.zeros(count)
+    for k in range(count):
+        states[k] = following[k - 1] if k % 20 else rng.uniform(-1, 1)
+        following[k] = 0.9 * states[k] + 0.3 * actions[k] + 0.03 * rng.standard_normal()
+    columns = states[:, None], actions[:, None], -((following - 0.3) ** 2), following[:, None], np.full(count, 0.99)
+    episode, timeouts = np.arange(count, dtype=np.int32) // 20, np.arange(count) % 20 == 19
+    data = Transitions(*(column.astype(np.float32) for column in columns), episode, timeouts)
+    own = {"steps": 2500, "snapshot_every": 2500, "model_share": 0.3, "batch": 128, "model_hidden": [32], "tau": 0.02}
+    own |= {"rollouts": 300, "rollout_length": 5, "rollout_every": 50, "reward_scale": 0.1, "kept_refreshes": 4}
+    own |= {"model_learning_rate": 0.01, "learning_rate": 0.003, "actor_learning_rate": 0.001, "weight_decay": 0.0}
+    settings = settings_of(
+        params, algorithm, **own, hidden=[32, 32], penalty=0.1, entropy_weight=0.01, real_fraction=0.05
+    )
+    policies = train(
+        data, None, ("system", "real", algorithm), settings, SEEDS, device, None, lambda s: s[..., 0] < 100
+    )
+    policy, state = policy_of(policies, algorithm, settings, slice(-1, None)), torch.full((SEEDS, 1, 1), -1.0)
+    path = []
+    for _ in range(40):
+        action, _ = policy((state - policies["mean"]) / policies["std"], None, None)
+        state = 0.9 * state + 0.3 * action
+        path.append(state[:, 0, 0])
+    np.testing.assert_allclose(torch.stack(path[-10:]), 0.3, atol=0.1)
+    assert (torch.stack(path)[5] > 0.0).all()  # with a = 1 it would be at 0.35
