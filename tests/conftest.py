@@ -20,6 +20,14 @@ from stages.report.tables.__main__ import main as tables_main
 
 ROOT = Path(__file__).parents[1]
 
+IMAGINING = {
+    "hidden": [16, 16],
+    "model_hidden": [16, 16],
+    "members": 3,
+    "elites": 2,
+    "rollouts": 50,
+    "rollout_every": 10,
+}
 TINY = {
     "threads": 1,
     "seeds": 2,
@@ -47,6 +55,22 @@ TINY = {
     "dd": {"hidden": [16, 16], "width": 16, "blocks": 1, "horizon": 3},
     "diffuser": {"hidden": [16, 16], "width": 16, "blocks": 1, "horizon": 3},
     "mpdiffuser": {"hidden": [16, 16], "width": 16, "blocks": 1, "horizon": 3},
+    "mopo": {
+        "hidden": [16, 16],
+        "model_hidden": [16, 16],
+        "members": 3,
+        "elites": 2,
+        "rollouts": 50,
+        "rollout_every": 10,
+    },
+    "mobile": {
+        "hidden": [16, 16],
+        "model_hidden": [16, 16],
+        "members": 3,
+        "elites": 2,
+        "rollouts": 50,
+        "rollout_every": 10,
+    },
     "evaluate": {"episodes": 2, "curve_episodes": 1},
     "fidelity": {"transitions": 300, "neighbours": 5, "starts": 50},
     "report": {"resamples": 200},

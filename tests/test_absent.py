@@ -1,4 +1,4 @@
-"""Cells without scores: algorithms that learn from whole episodes, with synthetic ones, and what diverged."""
+"""Cells without scores: algorithms that learn from real data alone, with synthetic ones, and what diverged."""
 
 import json
 import re
@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from ablations.finished import Finished, Folder
+from stages.check.algorithms import real_only
 from stages.common.files import write_json
 from stages.common.params import load
 from stages.common.timing import timing_path
@@ -26,6 +27,7 @@ from stages.report.statistics.grid import READS
 from stages.report.statistics.scores import AVERAGE
 from stages.report.tables import notes
 from stages.report.tables.contents import Contents, contents
+from stages.tasks.tasks import gym_mujoco
 from tests import test_report
 from tests.conftest import report
 from tests.test_report import DATASETS, SEEDS, outputs, run_collect, run_tables, without_figures, write_results
@@ -39,22 +41,31 @@ class Experimented(Folder):
 
 REASON = "the algorithm learns from whole episodes, which synthetic transitions do not form"
 WHY = {"shown": "n/a", "reason": REASON}
+IMAGINES = "the algorithm imagines its own transitions, in a model of the real data"
 NOTE = f"n/a: not applicable. RSP with DAWM: {REASON}."
 
 
-def test_only_synthetic_transitions_form_no_episodes():
-    modules = {name: import_module(f"stages.algorithms.{name}") for name in ("td3bc", "rsp")}
+def test_algorithms_of_whole_episodes_or_own_transitions_take_real_data_alone():
+    modules = {name: import_module(f"stages.algorithms.{name}") for name in ("td3bc", "rsp", "mopo", "mobile")}
     reasons = {
         (method, name): why_not(method, module) for method in ("real", "dawm") for name, module in modules.items()
     }
-    assert {pair for pair, reason in reasons.items() if reason} == {("dawm", "rsp")}
-    assert reasons["dawm", "rsp"] == REASON
+    assert {pair: reason for pair, reason in reasons.items() if reason} == {
+        ("dawm", "rsp"): REASON,
+        ("dawm", "mopo"): IMAGINES,
+        ("dawm", "mobile"): IMAGINES,
+    }
+
+
+@pytest.mark.parametrize("algorithm", ["td3bc", "rsp", "mopo"])
+def test_the_check_reads_the_reason_without_importing_the_algorithm(algorithm):
+    assert real_only(algorithm) == getattr(import_module(f"stages.algorithms.{algorithm}"), "REAL_ONLY", None)
 
 
 def test_the_policy_stage_trains_nothing_and_says_so(tmp_path, monkeypatch, capsys):
     """There is no data to train on, so any work would fail."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text("seeds: 2\ndevice: cpu\nthreads: 1\n")
+    (tmp_path / "params.yaml").write_text("seeds: 2\nterminals: rule\ndevice: cpu\nthreads: 1\n")
     monkeypatch.setattr(sys, "argv", ["policy", "--dataset", "d", "--method", "dawm", "--algorithm", "rsp"])
     policy.main()
     assert capsys.readouterr().err == f"policy d dawm rsp: not applicable: {REASON}\n"
@@ -295,6 +306,7 @@ def test_the_policy_stage_keeps_why_a_policy_diverged(tmp_path, monkeypatch, cap
     monkeypatch.setattr(sys, "argv", ["policy", "--dataset", "d", "--method", "real", "--algorithm", "td3bc"])
     Path("params.yaml").write_text(yaml.safe_dump({name: tiny_params[name] for name in policy.READS}))
     collected_hopper.save("data/d/real.npz")
+    write_json(Path("data/d/task.json"), vars(gym_mujoco("hopper")))
     section = {**tiny_params["policy"], **tiny_params["td3bc"], "learning_rate": 100.0, "tau": 1.0, "steps": 1000}
     write_json(Path("data/settings/d/td3bc.json"), section)
     policy.main()

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from benchmarks import plain, plain_planners
+from benchmarks import plain, plain_models, plain_planners
 from stages.algorithms import bc10
 from stages.check import algorithms
 from stages.check.schema import Params
@@ -149,7 +149,7 @@ def weights(body, index: int, network: torch.nn.Sequential):
         yield ours.weight[index], theirs.weight.T
         yield ours.bias[index, 0], theirs.bias
     norms = [layer for layer in network if isinstance(layer, torch.nn.LayerNorm)]
-    for ours, theirs in zip(body.norms or [], norms, strict=True):
+    for ours, theirs in zip(getattr(body, "norms", None) or [], norms, strict=True):
         yield ours.weight[index, 0], theirs.weight
         yield ours.bias[index, 0], theirs.bias
 
@@ -295,5 +295,5 @@ def test_later_exceptions_override_earlier_ones_and_all_override_the_section(par
     assert settings_for(policy, section, "b").hidden == [5]
 
 
-def test_every_algorithm_is_tested_here():
-    assert set(PLAIN) == set(algorithms.names())
+def test_every_algorithm_is_tested_here_or_with_its_model():
+    assert {*PLAIN, *plain_models.LEARNERS} == set(algorithms.names())  # for the latter see test_imagination.py

@@ -108,9 +108,10 @@ def refusal() -> str:
         ),
         (
             {"methods": ["dawm"], "algorithms": ["rsp"]},
-            "params.yaml: methods = ['dawm']: algorithms = ['rsp'] learn from whole episodes, which synthetic"
-            " transitions do not form, so no cell is applicable; add real to methods",
+            "params.yaml: methods = ['dawm']: algorithms = ['rsp'] learn from real data alone, so no cell is"
+            " applicable; add real to methods",
         ),
+        ({"mopo": {"elites": 8}}, "params.yaml: mopo.elites = 8 exceeds members = 7"),
         (
             {"methods": ["real", "pgd"], "algorithms": ["iql"]},
             "params.yaml: methods: pgd is guided by the policy of td3bc on real data; add both to the grid",
@@ -121,7 +122,7 @@ def refusal() -> str:
         ),
         (
             {"methods": ["real", "pgd"], "algorithms": ["rsp"], "pgd": {"algorithm": "rsp"}},
-            "params.yaml: pgd.algorithm = 'rsp' plans or needs whole episodes, so it cannot guide single steps",
+            "params.yaml: pgd.algorithm = 'rsp' does not learn from single transitions, which it would guide",
         ),
         (
             {"methods": ["dwm"], "td3bc": {"exceptions": {"hopper-*": {"lambda_return": 0.5}}}},

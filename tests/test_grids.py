@@ -65,21 +65,25 @@ def test_all_baselines_and_controls_run_through_the_pipeline(grid):
     assert all(word in page for word in ("SynthER", "DWM", "Joint diffusion", "One-step model", "Oracle (control)"))
 
 
-def test_an_algorithm_that_learns_from_whole_episodes_is_not_applicable_to_synthetic_ones(grid):
-    project = grid(algorithms=["td3bc", "rsp"])
+def test_algorithms_that_take_real_data_alone_are_not_applicable_to_synthetic_transitions(grid):
+    algorithms = ("td3bc", "rsp", "mopo", "mobile")
+    project = grid(algorithms=list(algorithms))
     cells = {
         (method, name): json.loads((project / f"results/{DATASET}/{method}-{name}.json").read_text())
         for method in ("real", "dawm")
-        for name in ("td3bc", "rsp")
+        for name in algorithms
     }
-    assert {names for names, cell in cells.items() if "absent" in cell} == {("dawm", "rsp")}
-    assert [len(cell["seeds"]) for cell in cells.values() if "seeds" in cell] == [2] * 3
+    assert {names for names, cell in cells.items() if "absent" in cell} == {("dawm", name) for name in algorithms[1:]}
+    assert [len(cell["seeds"]) for cell in cells.values() if "seeds" in cell] == [2] * 5
     acting = (project / "reports/tables/acting.md").read_text()
-    assert f"| {DATASET} | Network passes for one action | 1 | 2 |" in acting
+    assert f"| {DATASET} | Network passes for one action | 1 | 2 | 1 | 1 |" in acting
     assert "–" not in acting  # every time was recorded
     table = (project / "reports/tables/scores.md").read_text()
-    assert table.count(" n/a |") == 1
+    assert table.count(" n/a |") == 3
     assert "RSP with DAWM: the algorithm learns from whole episodes, which synthetic transitions do not form." in table
+    assert (
+        "MOPO and MOBILE with DAWM: the algorithm imagines its own transitions, in a model of the real data." in table
+    )
 
 
 def random_episodes(env, episodes: int, steps: int):

@@ -28,6 +28,7 @@ from stages.policy.batches import Batches
 from stages.policy.policies import load, save
 from stages.policy.trainer import Diverged, build_updates, check_divergence, snapshot_steps, train
 from stages.policy.updates import CHUNK
+from stages.tasks.tasks import gym_mujoco
 from tests.conftest import ROOT, overlaid, settings_for
 
 ALGORITHMS = algorithms.names()
@@ -48,8 +49,8 @@ def names(variant):
 
 
 def made_by(variant, synthetic):
-    """The synthetic data that the variant learns from: none if it needs whole episodes."""
-    return None if algorithms.needs_trajectories(variant.split()[0]) else synthetic
+    """The synthetic data that the variant learns from: none if it takes real data alone."""
+    return None if algorithms.real_only(variant.split()[0]) else synthetic
 
 
 def equal(one: dict, other: dict) -> bool:
@@ -291,6 +292,7 @@ def test_a_killed_stage_resumes_from_its_last_checkpoint(tiny_params, episodes, 
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(overlaid(tiny_params, changes)))
     check_main()
     episodes.save(tmp_path / "data/hopper-medium/real.npz")
+    gym_mujoco("hopper").save("hopper-medium")
     arguments = ["--dataset", "hopper-medium", "--method", "real", "--algorithm", "td3bc"]
     model, checkpoints = tmp_path / "models/hopper-medium/real-td3bc.safetensors", tmp_path / ".checkpoints"
     monkeypatch.setattr(sys, "argv", ["policy", *arguments])
@@ -392,7 +394,7 @@ def test_compiled_and_captured_updates_equal_plain_ones(params, episodes, synthe
     vars(settings).update(compile=variant not in ("bc", "bc10"))  # their loss is a part of the others'
     with inductor.patch({"cpp.simdlen": 1}):  # torch would cache the effect of `cpp.vec_isa_ok`
         compiled = train(episodes, made_by(variant, synthetic), names(variant), settings, 2, device)
-    period = {"td3bc": 2, "rebrac": 2, "rsp": 2, "sorl": 4, "saq": 3}.get(variant, 1)
+    period = {"td3bc": 2, "rebrac": 2, "rsp": 2, "sorl": 4, "saq": 3, "mopo": 2, "mobile": 2}.get(variant, 1)
     assert sum(replays.values()) == CHUNK + 30 - WARM_UP * period
     assert set(replays) == {(phase,) for phase in range(period)}
     for name, tensor in plain.items():

@@ -118,6 +118,17 @@ def test_rows_are_the_grids_then_the_one_step_models_then_the_planners(make_scor
     assert table(scores)["Real data × 10% BC"][1][column_of(scores, row)] == text_of(row)
 
 
+@pytest.mark.parametrize(("algorithm", "mean"), [("mopo", "62.8 ± 38.1"), ("mobile", "103.6 ± 1.0")])
+def test_algorithms_with_a_model_stand_beside_their_published_scores(make_scores, algorithm, mean):
+    scores = make_scores(algorithms=[algorithm])
+    (cells,) = table(scores)[f"Real data × {sentence(label(algorithm))}"]
+    (row,) = rows_of(method="real", algorithm=algorithm)
+    assert cells[column_of(scores, row)] == mean
+    assert cells["measured"] != "–"
+    (other,) = rows_of(method="mopo")  # as a planner's paper has it: another protocol, so another column
+    assert column_of(scores, other) != column_of(scores, row)
+
+
 def test_planners_have_published_numbers_only(make_scores):
     scores = make_scores()
     rows = table(scores)

@@ -12,9 +12,9 @@ from stages.diffusion.samplers import ddim
 from stages.policy.denoiser import Denoiser, Residual, draws_of_window, leveled
 from stages.policy.networks import restored
 from stages.policy.planning import Outlook, PlannerLearner, Planning, changes_of
-from stages.policy.settings import Planner
+from stages.policy.settings import WHOLE_EPISODES, Planner
 
-TRAJECTORIES = True  # it learns from windows of episodes
+REAL_ONLY = WHOLE_EPISODES
 columns = Outlook
 
 

@@ -15,9 +15,9 @@ from stages.policy.denoiser import Denoiser, draws_of_window, leveled
 from stages.policy.draws import Draw
 from stages.policy.networks import Mlp, restored
 from stages.policy.planning import Outlook, PlannerLearner, Planning, changes_of
-from stages.policy.settings import Planner
+from stages.policy.settings import WHOLE_EPISODES, Planner
 
-TRAJECTORIES = True  # it learns from windows of episodes
+REAL_ONLY = WHOLE_EPISODES
 columns = Outlook
 
 

@@ -17,8 +17,9 @@ from stages.common.transitions import Transitions, return_to_go
 from stages.policy.draws import Draw
 from stages.policy.networks import Linear, Mlp, restored
 from stages.policy.optimizer import adam, cosine, descend
+from stages.policy.settings import WHOLE_EPISODES
 
-TRAJECTORIES = True  # it learns from sequences, which only real data are
+REAL_ONLY = WHOLE_EPISODES
 
 
 class Settings(Section):

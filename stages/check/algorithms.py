@@ -27,32 +27,39 @@ def defined(statement: ast.stmt) -> set[str]:
     return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
 
-def settings_record(name: str) -> type[Section]:
-    """The record `Settings` of an algorithm's file.
+def definition(algorithm: str, name: str):
+    """What an algorithm's file defines under that name; None if nothing.
 
     Importing the file would import torch, which takes longer than the whole check. So only the statements that define
-    `Settings`, and the names that it uses, are executed.
+    the name, and the names that these use, are executed.
+    """
+    path = ALGORITHMS / f"{algorithm}.py"
+    statements = ast.parse(path.read_text(encoding="utf-8")).body
+    names, needed = {name}, set()
+    while further := [node for node in statements if node not in needed and defined(node) & names]:
+        needed.update(further)
+        names |= {node.id for statement in further for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    namespace = {"__name__": f"stages.algorithms.{algorithm}"}
+    exec(compile(ast.Module([node for node in statements if node in needed], []), str(path), "exec"), namespace)
+    return namespace.get(name)
+
+
+def settings_record(algorithm: str) -> type[Section]:
+    """The record `Settings` of an algorithm's file.
 
     Raises:
         SystemExit: if the file defines no `Settings`.
     """
-    path = ALGORITHMS / f"{name}.py"
-    statements = ast.parse(path.read_text(encoding="utf-8")).body
-    names, needed = {"Settings"}, set()
-    while further := [node for node in statements if node not in needed and defined(node) & names]:
-        needed.update(further)
-        names |= {node.id for statement in further for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    namespace = {"__name__": f"stages.algorithms.{name}"}
-    exec(compile(ast.Module([node for node in statements if node in needed], []), str(path), "exec"), namespace)
-    if "Settings" not in namespace:
-        raise SystemExit(f"{path}: defines no class Settings, the record of the section {name} of params.yaml")
-    return namespace["Settings"]
+    record = definition(algorithm, "Settings")
+    if record is None:
+        path = ALGORITHMS / f"{algorithm}.py"
+        raise SystemExit(f"{path}: defines no class Settings, the record of the section {algorithm} of params.yaml")
+    return record
 
 
-def needs_trajectories(name: str) -> bool:
-    """Whether an algorithm's file says `TRAJECTORIES = True`: it learns from whole episodes."""
-    statements = ast.parse((ALGORITHMS / f"{name}.py").read_text(encoding="utf-8")).body
-    return any("TRAJECTORIES" in defined(each) and ast.literal_eval(each.value) for each in statements)
+def real_only(algorithm: str) -> str | None:
+    """Why the algorithm learns from the real data alone, its file's `REAL_ONLY`; None if it takes any data."""
+    return definition(algorithm, "REAL_ONLY")
 
 
 def optional(name: str, *records: type[Section]) -> type[Section]:

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 
-from stages.check.algorithms import needs_trajectories, resolved
+from stages.check.algorithms import real_only, resolved
 from stages.tasks.environments import resettable
 from stages.tasks.tasks import environment_of
 
@@ -27,19 +27,19 @@ def lambda_returns(params):
     """DWM makes transitions for the λ in `dwm.lambda_returns` only; each algorithm's `lambda_return` must be there."""
     available = params.dwm.lambda_returns
     for (dataset, algorithm), settings in resolved(params).items() if "dwm" in params.methods else ():
-        if settings["lambda_return"] not in available and not needs_trajectories(algorithm):
+        if settings["lambda_return"] not in available and not real_only(algorithm):
             raise ValueError(
                 f"lambda_return = {settings['lambda_return']:g} of {algorithm} on {dataset}"
                 f" is not among dwm.lambda_returns = {available}"
             )
 
 
-def trajectories(params):
-    """Synthetic transitions do not form episodes: a grid needs the real data, or an algorithm that takes any data."""
-    if "real" not in params.methods and all(map(needs_trajectories, params.algorithms)):
+def real_data(params):
+    """Some algorithms learn from the real data alone: a grid needs those, or an algorithm that takes any data."""
+    if "real" not in params.methods and all(map(real_only, params.algorithms)):
         raise ValueError(
-            f"methods = {params.methods}: algorithms = {params.algorithms} learn from whole episodes, which synthetic"
-            " transitions do not form, so no cell is applicable; add real to methods"
+            f"methods = {params.methods}: algorithms = {params.algorithms} learn from real data alone, so no cell is"
+            " applicable; add real to methods"
         )
 
 
@@ -48,10 +48,8 @@ def guiding_policy(params):
     algorithm = params.pgd.algorithm
     if "pgd" in params.methods and not ("real" in params.methods and algorithm in params.algorithms):
         raise ValueError(f"methods: pgd is guided by the policy of {algorithm} on real data; add both to the grid")
-    if "pgd" in params.methods and needs_trajectories(algorithm):
-        raise ValueError(
-            f"pgd.algorithm = {algorithm!r} plans or needs whole episodes, so it cannot guide single steps"
-        )
+    if "pgd" in params.methods and real_only(algorithm):
+        raise ValueError(f"pgd.algorithm = {algorithm!r} does not learn from single transitions, which it would guide")
 
 
 def oracle_environments(params):
@@ -107,8 +105,8 @@ def check(params):
         sampler_steps,
         churn_levels,
         lambda_returns,
-        trajectories,
         guiding_policy,
+        real_data,
         oracle_environments,
         fidelity_neighbours,
         device_exists,

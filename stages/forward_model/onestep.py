@@ -2,7 +2,8 @@
 
 import torch
 
-from stages.forward_model.model import ForwardModel, Stack
+from stages.forward_model.model import ForwardModel
+from stages.policy.ensemble import Stack
 
 LOG_STD = -5.0, 2.0  # limits of the behaviour policy's log standard deviation
 

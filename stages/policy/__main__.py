@@ -17,15 +17,15 @@ from stages.common.torch_setup import setup
 from stages.common.transitions import Transitions
 from stages.policy.policies import save, save_absent
 from stages.policy.trainer import Diverged, train
+from stages.synthetic_data.terminals import rule_of
+from stages.tasks.tasks import Task
 
-READS = root("seeds", "device", "threads")
+READS = root("seeds", "terminals", "device", "threads")
 
 
 def why_not(method: str, algorithm: ModuleType) -> str | None:
     """Why the algorithm cannot learn from the method's data; None if it can."""
-    if method != "real" and getattr(algorithm, "TRAJECTORIES", False):
-        return "the algorithm learns from whole episodes, which synthetic transitions do not form"
-    return None
+    return None if method == "real" else getattr(algorithm, "REAL_ONLY", None)
 
 
 def main():
@@ -46,9 +46,11 @@ def main():
 
         path = f"data/settings/{cell.dataset}/{cell.algorithm}.json"
         settings = SimpleNamespace(**read_json(path, f"settings of {cell.algorithm} on {cell.dataset}"))
-        checkpoint = Checkpoint("policy " + " ".join(names), params, [*files, path], device)
+        healthy = rule_of(Task.load(cell.dataset), params.terminals)
+        inputs = [*files, path, f"data/{cell.dataset}/task.json"]
+        checkpoint = Checkpoint("policy " + " ".join(names), params, inputs, device)
         try:
-            policies = train(real, synthetic, names, settings, params.seeds, device, checkpoint)
+            policies = train(real, synthetic, names, settings, params.seeds, device, checkpoint, healthy)
             save(policies, cell.algorithm, settings, output)
         except Diverged as diverged:
             print(diverged, file=sys.stderr)

@@ -12,16 +12,22 @@ class Draw:
     """What an update needs: for each element of the batch, so many independent numbers.
 
     Attributes:
-        kind: "normal" (standard normal), "uniform" (in [0, 1)), or "kept" (true with probability 1 - rate).
+        kind: "normal" (standard normal), "uniform" (in [0, 1)), "kept" (true with probability 1 - rate), or "row"
+            (uniform in [0, 1), float64, to choose one of many rows).
     """
 
-    kind: Literal["normal", "uniform", "kept"]
+    kind: Literal["normal", "uniform", "kept", "row"]
     width: int
     rate: float = 0.0
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return {"kept": torch.bool, "row": torch.float64}.get(self.kind, torch.float32)
+
     def __call__(self, shape: Sequence[int], stream: torch.Generator) -> torch.Tensor:
-        sample = torch.randn if self.kind == "normal" else torch.rand
-        numbers = sample(shape, generator=stream, device=stream.device)
+        sample, dtype = torch.randn if self.kind == "normal" else torch.rand, self.dtype
+        drawn = torch.float32 if dtype == torch.bool else dtype
+        numbers = sample(shape, generator=stream, device=stream.device, dtype=drawn)
         return numbers >= self.rate if self.kind == "kept" else numbers
 
 
@@ -43,8 +49,7 @@ class Chunk:
         self.draws = draws
         self.numbers = {self.BATCH: torch.empty(count, learners, batch, dtype=torch.float64, device=device)}
         for name, draw in draws.items():
-            dtype = torch.bool if draw.kind == "kept" else torch.float32
-            self.numbers[name] = torch.empty(count, learners, batch, draw.width, dtype=dtype, device=device)
+            self.numbers[name] = torch.empty(count, learners, batch, draw.width, dtype=draw.dtype, device=device)
 
     def fill(self, streams: Sequence[torch.Generator]):
         """Draws new numbers, in the order in which they are declared; learner i's come from stream i."""

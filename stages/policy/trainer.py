@@ -52,9 +52,9 @@ def select_lambda(synthetic: Transitions, wanted: float, names: tuple) -> Transi
 
 
 def build_updates(
-    real: Transitions, synthetic: Transitions | None, names: tuple, settings, seeds: int, device
+    real: Transitions, synthetic: Transitions | None, names: tuple, settings, seeds: int, device, healthy=None
 ) -> Updates:
-    """The `Updates` that train one cell; none has been made yet. `names` is (dataset, method, algorithm)."""
+    """The `Updates` that train one cell; none has been made yet. For the arguments see `train`."""
     module = import_module(f"stages.algorithms.{names[2]}")
     chosen = module.select(real, settings) if hasattr(module, "select") else real
     synthetic = synthetic and select_lambda(synthetic, settings.lambda_return, names)
@@ -64,10 +64,16 @@ def build_updates(
     weights = [torch_stream(*names, seed, "weights") for seed in range(seeds)]
     learner = module.Learner(*batches.sizes, weights, settings, device)
     learner.constants = batches.constants
+    if hasattr(learner, "begin"):
+        learner.begin(batches, healthy)
     streams = [torch_stream(*names, seed, "updates", device=device) for seed in range(seeds)]
+
+    def fresh(done: int) -> list[torch.Generator]:
+        return [torch_stream(*names, seed, "refresh", done, device=device) for seed in range(seeds)]
+
     cuda = device.type == "cuda"
     compiled = cuda if settings.compile == "auto" else settings.compile
-    return Updates(learner, batches, streams, compiled, graph if cuda else None)
+    return Updates(learner, batches, streams, fresh, compiled, graph if cuda else None)
 
 
 def train(
@@ -78,6 +84,7 @@ def train(
     seeds: int,
     device: torch.device,
     checkpoint: Checkpoint | None = None,
+    healthy=None,
 ) -> dict[str, torch.Tensor]:
     """Trains the policies of one cell.
 
@@ -86,6 +93,8 @@ def train(
         settings: the algorithm's settings on this data set, see `stages/check/algorithms.py`. After every
             `settings.snapshot_every` updates a snapshot of the policy is kept and a checkpoint saved.
         checkpoint: training resumes from it if it has been saved before; the caller discards it.
+        healthy: where the task goes on, for a learner that imagines transitions; see `Task.healthy`. None: it learns
+            where tasks end.
 
     Returns:
         a dict of tensors: weights `<network>.<name>` of the networks that act, with leading axes (snapshot, learner),
@@ -95,7 +104,7 @@ def train(
     Raises:
         Diverged: if a learner does, see `check_divergence`.
     """
-    updates, cell = build_updates(real, synthetic, names, settings, seeds, device), "policy " + " ".join(names)
+    updates, cell = build_updates(real, synthetic, names, settings, seeds, device, healthy), "policy " + " ".join(names)
     keep_at = snapshot_steps(settings.steps, settings.snapshot_every)
     if checkpoint and (state := checkpoint.load("state")):
         updates.restore(state)

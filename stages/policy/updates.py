@@ -1,5 +1,6 @@
 """Runs a learner's updates: random numbers are drawn in advance, losses compiled, and updates captured on CUDA."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -18,8 +19,12 @@ class Updates:
     numbers are drawn outside the update, because a captured graph would replay those of its capture forever. For the
     same reason an update finds its numbers by a counter on the device, and copies its losses into fixed tensors.
 
+    A learner's `refresh` runs before an update, outside the graphs. Its random streams are new ones, named after the
+    number of updates made, so that no state of theirs need be saved.
+
     Arguments:
         streams: the learners' random streams, on the device.
+        fresh: number of updates made → the learners' random streams of the refresh that follows.
         compiled: whether the learner's losses go through `torch.compile`.
         capture: see `Captured`; each phase of the updates is captured separately.
 
@@ -29,8 +34,16 @@ class Updates:
         chunk: the random numbers of `CHUNK` updates.
     """
 
-    def __init__(self, learner, batches: Batches, streams: list[torch.Generator], compiled: bool, capture=None):
-        self.learner, self.batches, self.streams = learner, batches, streams
+    def __init__(
+        self,
+        learner,
+        batches: Batches,
+        streams: list[torch.Generator],
+        fresh: Callable[[int], list[torch.Generator]],
+        compiled: bool,
+        capture=None,
+    ):
+        self.learner, self.batches, self.streams, self.fresh = learner, batches, streams, fresh
         for name in learner.compiled if compiled else ():
             setattr(learner, name, torch.compile(getattr(learner, name)))
         device, (learners, batch) = batches.rows.device, batches.first.shape
@@ -38,6 +51,7 @@ class Updates:
         self.position = torch.zeros(1, dtype=torch.long, device=device)
         self.phases = [Captured(partial(self.update, phase), capture) for phase in range(learner.phases)]
         self.phase_of = getattr(learner, "phase", lambda done: done % learner.phases)
+        self.refreshes = getattr(learner, "refreshes", lambda done: False)
         self.done, self.losses = 0, {}
 
     def draw(self):
@@ -55,6 +69,8 @@ class Updates:
     def __call__(self):
         if self.done % CHUNK == 0:
             self.draw()
+        if self.refreshes(self.done):
+            self.learner.refresh(self.fresh(self.done))
         self.phases[self.phase_of(self.done)]()
         self.done += 1
 

@@ -28,6 +28,7 @@ LABELS = {  # as their papers write them; a name that is not here is shown as it
     "gtp": "after GTP",
     "dd": "Decision Diffuser",
     "mpdiffuser": "MPDiffuser",
+    "mobile": "MOBILE",
     "idm": "inverse dynamics",
     "decision-diffuser": "Decision Diffuser",
     "diffuser": "Diffuser",
