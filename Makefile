@@ -17,7 +17,13 @@ PORT ?= 8000
 JOBS ?= 1
 ON_RAY := $(filter-out 1,$(JOBS))
 
-.PHONY: repro test serve paper bench ablation clean
+.PHONY: repro test serve paper study bench ablation clean
+
+define preset
+	@git diff --quiet HEAD -- params.yaml || cmp -s params.yaml presets/$(1).yaml \
+	  || { echo "params.yaml has uncommitted changes; commit them or undo them first"; exit 1; }
+	cp presets/$(1).yaml params.yaml
+endef
 
 # With JOBS=4, up to four stages at a time; docs/cluster.md
 repro: $(VENV)/repro.done $(if $(ON_RAY),$(VENV)/cluster.done) ## the main job: everything that params.yaml asks for, then the result table
@@ -41,10 +47,12 @@ ablation: $(VENV)/repro.done ## one parameter at several values: make ablation P
 	python -m ablations "$(PARAM)" $(VALUES) $(if $(SET),--set $(SET))
 
 paper: $(VENV)/repro.done   ## the full grid at the papers' size; replaces params.yaml
-	@git diff --quiet HEAD -- params.yaml || cmp -s params.yaml presets/paper.yaml \
-	  || { echo "params.yaml has uncommitted changes; commit them or undo them first"; exit 1; }
-	cp presets/paper.yaml params.yaml
+	$(call preset,paper)
 	dvc repro
+
+study: $(VENV)/repro.done   ## nine tasks and every method, as long as it takes; an interrupted run goes on. Replaces params.yaml
+	$(call preset,study)
+	python -m studies nine-tasks --run
 
 clean:                      ## forget the environment; data, models and results stay
 	rm -rf $(VENV)

@@ -146,7 +146,7 @@ def test_rooms_import_downwards_only():
                 assert room != "baselines" or imported != "baselines" or inner == file.parent.name, f"{file}: {inner}"
 
 
-@pytest.mark.parametrize("path", ["params.yaml", "presets/paper.yaml"])
+@pytest.mark.parametrize("path", ["params.yaml", "presets/paper.yaml", "presets/study.yaml"])
 def test_presets_are_valid_and_every_number_is_a_number(path):
     content = yaml.safe_load((ROOT / path).read_text())
     Params.model_validate(content)
@@ -161,16 +161,27 @@ def test_presets_are_valid_and_every_number_is_a_number(path):
     assert not [text for text in strings(content) if re.fullmatch(r"[-+.\deE]+", text)]  # YAML reads 3e-4 as a string
 
 
-def test_presets_have_the_same_keys():
+@pytest.mark.parametrize("preset", ["paper", "study"])
+def test_presets_have_the_same_keys(preset):
     def keys(node, prefix=""):
         for key, value in node.items():
             yield prefix + key
             if isinstance(value, dict):
                 yield from keys(value, f"{prefix}{key}.")
 
-    small, paper = (yaml.safe_load((ROOT / path).read_text()) for path in ("params.yaml", "presets/paper.yaml"))
-    assert list(keys(small)) == list(keys(paper))
-    assert len(paper["datasets"]) == 9
+    small, other = (yaml.safe_load((ROOT / path).read_text()) for path in ("params.yaml", f"presets/{preset}.yaml"))
+    assert list(keys(small)) == list(keys(other))
+    assert len(other["datasets"]) == 9
+
+
+def test_the_study_changes_only_what_its_preset_names():
+    small, study = (yaml.safe_load((ROOT / path).read_text()) for path in ("params.yaml", "presets/study.yaml"))
+    changed = {"datasets", "methods", "generators", "policy"}
+    assert {key for key in small if small[key] != study[key]} == changed
+    assert {key for key, value in study["policy"].items() if small["policy"][key] != value} == {
+        "steps",
+        "snapshot_every",
+    }
 
 
 def test_unfinished_files_are_no_part_of_what_dvc_hashes():

@@ -1,0 +1,71 @@
+"""Runs what a study lacks, one method on one data set after the other, and keeps each result in the study's folder."""
+
+import shutil
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+from stages.common.params import read
+from studies.cost import hours
+
+PHASES = ("diffusion", "idm", "augment", "steering")  # of DAWM, as `stages/report/collect.py` gathers them
+
+
+def needed(params: dict, dataset: str, method: str) -> dict[str, str]:
+    """File in results/<dataset>/ → the DVC stage that makes it, for one method on one data set."""
+    cells = {f"{method}-{name}.json": f"evaluate@{dataset}-{method}-{name}" for name in params["algorithms"]}
+    files = {**cells, f"fidelity-{method}.json": f"fidelity@{dataset}-{method}"}
+    if method == "dawm":
+        files |= {f"{phase}.json": f"{phase}@{dataset}" for phase in PHASES}
+    return {**files, "data.json": f"card@{dataset}"}  # the stage before the card
+
+
+def missing(folder: Path, params: dict, dataset: str, method: str) -> dict[str, str]:
+    """What the study lacks of `needed`."""
+    there = folder / "results" / dataset
+    return {name: stage for name, stage in needed(params, dataset, method).items() if not (there / name).exists()}
+
+
+def cells_of(lacking: dict[str, str]) -> list[str]:
+    """The algorithms of the cells among what is missing."""
+    return [stage.rpartition("-")[2] for stage in lacking.values() if stage.startswith("evaluate@")]
+
+
+def keep(folder: Path, dataset: str, names):
+    """Copies results of one data set, its card and dvc.lock into the study."""
+    target = folder / "results" / dataset
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copy(Path("results") / dataset / name, target / name)
+    cards = folder / "reports/data"
+    cards.mkdir(parents=True, exist_ok=True)
+    shutil.copy(f"reports/data/{dataset}.png", cards)
+    shutil.copy("dvc.lock", folder)
+
+
+def run(folder: Path, params: dict):
+    """Runs every missing cell.
+
+    Raises:
+        SystemExit: if the project's params.yaml is not the study's, or if a stage fails.
+    """
+    if read(Path("params.yaml")) != params:
+        raise SystemExit(
+            f"params.yaml is not the study's; commit or undo your changes, then: cp {folder}/params.yaml ."
+        )
+    grid = list(product(params["datasets"], params["methods"]))
+    cells = [(method, cells_of(missing(folder, params, dataset, method))) for dataset, method in grid]
+    if count := sum(len(names) for _, names in cells):
+        print(
+            f"{folder.name}: {count} cells are missing, about {hours(params, cells):.1f} h on two cores",
+            file=sys.stderr,
+        )
+    for dataset, method in grid:
+        lacking = missing(folder, params, dataset, method)
+        if not lacking:
+            continue
+        print(f"{folder.name}: {dataset} × {method}: {', '.join(lacking)}", file=sys.stderr)
+        if done := subprocess.run(["dvc", "repro", *lacking.values()], check=False).returncode:
+            raise SystemExit(f"{folder.name}: {dataset} × {method} failed with {done}; the same command goes on")
+        keep(folder, dataset, lacking)
