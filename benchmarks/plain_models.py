@@ -42,7 +42,7 @@ class Mopo:
         self.log_alpha = nn.Parameter(torch.tensor(float(np.log(c.entropy_weight)) if fixed else 0.0))
         self.actor_optimizer = adam([*self.actor.parameters(), *self.spread.parameters()], c.actor_learning_rate)
         self.critic_optimizers = [adam(q.parameters(), c.learning_rate) for q in self.critics]
-        self.alpha_optimizer = None if fixed else adam([self.log_alpha], c.actor_learning_rate)
+        self.alpha_optimizer = None if fixed else adam([self.log_alpha], c.entropy_learning_rate)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.actor_optimizer, c.steps - self.model_steps)
 
     def begin(self, columns: list[torch.Tensor], healthy, mean, std, scale: float):

@@ -64,7 +64,7 @@ class Sac:
         rate = settings.actor_learning_rate
         self.actor_optimizer = adam(self.actor.parameters(), torch.tensor(rate, device=device))
         self.critic_optimizer = adam(self.critic.parameters(), settings.learning_rate)
-        self.entropy_optimizer = adam(self.entropy_weight.parameters(), rate)
+        self.entropy_optimizer = adam(self.entropy_weight.parameters(), settings.entropy_learning_rate)
         self.actor_updates = torch.zeros((), dtype=torch.float64, device=device)
 
     @torch.no_grad()

@@ -82,8 +82,8 @@ class ModelBased(Section):
         rollouts, rollout_length: start states of a refresh, and steps from each.
         rollout_every: updates of the policy between two refreshes; kept_refreshes: how many of them the buffer holds.
         real_fraction: of the policy's batches.
-        actor_learning_rate: of the actor and the entropy weight; `learning_rate` is the critics'.
-        entropy_weight: fixed, or adapted to a target entropy.
+        actor_learning_rate: of the actor; `learning_rate` is the critics'.
+        entropy_weight: fixed, or adapted to a target entropy from 1 on, with `entropy_learning_rate`.
         soft_target: whether the critics' target includes the entropy.
     """
 
@@ -101,6 +101,7 @@ class ModelBased(Section):
     real_fraction: Fraction
     penalty: NonNegative
     actor_learning_rate: Rate
+    entropy_learning_rate: Rate
     entropy_weight: Literal["auto"] | Rate
     soft_target: bool
     tau: Fraction
