@@ -69,6 +69,7 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
         Section(
             "curves",
             "Learning curves",
+            named("noise"),
             panels=[("Score during training", lines, panels.curves(scores, frames["curves"]))],
         ),
         Section(

@@ -6,7 +6,7 @@ import pandas as pd
 
 from stages.report.statistics.grid import curve_frame, episode_frame, read_collected
 from stages.report.statistics.scores import Scores, score
-from stages.report.tables import ablations, acting, aggregates, costs, fidelity, gains, published
+from stages.report.tables import ablations, acting, aggregates, costs, fidelity, gains, noise, published
 from stages.report.tables.scores import difference_table, score_table
 from stages.report.tables.table import Table
 
@@ -50,5 +50,6 @@ def contents(params) -> Contents:
         published.table(scores),
         fidelity.table(scores),
         gains.table(scores, frames["gains"]),
+        noise.table(scores),
     )
     return Contents(scores, frames, {table.name: table for table in tables if table}, ablations.read())
