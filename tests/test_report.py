@@ -225,7 +225,7 @@ def test_equal_results_give_equal_bytes_without_trace_of_other_methods(built, tm
     )
     build(tmp_path, monkeypatch)
     one, two = built.files, outputs(tmp_path)
-    tables = ("scores", "differences", "aggregates", "improvement", "costs", "acting", "fidelity", "gains")
+    tables = ("scores", "differences", "aggregates", "improvement", "costs", "acting", "fidelity", "gains", "noise")
     figures = ("scores", "learning_curves", "profiles", "improvement", "fidelity", "steering", "gains")
     files = {f"reports/tables/{name}.{kind}" for name in tables for kind in ("md", "tex", "csv")}
     files |= {f"reports/figures/{name}.{kind}" for name in figures for kind in ("png", "svg")}

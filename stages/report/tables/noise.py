@@ -19,7 +19,7 @@ POINTS, POWER, LEVEL = 3.0, 0.8, 0.05  # the difference that is to be seen, how 
 
 
 def last_evaluations(cell: dict) -> np.ndarray:
-    """(seeds,) mean over the last ten evaluations of a cell, or all if there are fewer, each the mean of its episodes."""
+    """(seeds,) mean over the last ten evaluations of a cell, or all if they are fewer; each is its episodes' mean."""
     final = [np.mean(seed["scores"]) for seed in cell["seeds"]]
     curve = [[np.mean(scores) for scores in point["scores"]] for point in cell["curve"]]
     return np.mean([*curve, final][-LAST:], axis=0)
