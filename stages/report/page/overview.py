@@ -66,7 +66,7 @@ def shown(rows: alt.Chart) -> alt.Chart:
 
 def differences(names: Names) -> dict:
     """A dot for each method's difference from real data with its interval, in a band for each data set."""
-    legend = alt.Legend(orient="top", title=None, symbolType="circle", symbolOpacity=1, columns=3, labelFontSize=11)
+    legend = alt.Legend(orient="top", title=None, symbolType="circle", symbolOpacity=1, columns=2, labelFontSize=11)
     rows = shown(coloured(names.colours, legend))
     position = {
         "y": alt.Y("task:N", sort=names.tasks, title=None, axis=alt.Axis(grid=True, tickBand="extent", labelLimit=190)),

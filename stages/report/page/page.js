@@ -63,7 +63,7 @@ function apply() {
   }
 }
 
-async function draw(element, panel, kinds) {
+async function draw(element, panel) {
   const spec = structuredClone(kinds[panel.kind]);
   const values = { ...panel.values, ...signals(boxes) }; // a chart with nothing to show warns
   for (const param of spec.params) param.value = values[param.name] ?? param.value;
@@ -74,12 +74,17 @@ async function draw(element, panel, kinds) {
   views.push({ view, panel, element });
 }
 
-// Draws the charts that are in view of no folded section, once.
+const { panels, kinds } = JSON.parse(document.getElementById("panels").textContent);
+for (const panel of panels) {
+  const known = (row) => panel.keys.map((key, k) => [key, row[k]]).filter(([, value]) => value !== null);
+  panel.rows = panel.rows.map((row) => Object.fromEntries(known(row)));
+}
+
+// Draws the charts that are in no folded section, once.
 async function drawOpen() {
-  const { panels, kinds } = JSON.parse(document.getElementById("panels").textContent);
   for (const [k, element] of [...document.querySelectorAll(".chart")].entries()) {
     if (element.closest("details:not([open])")) continue;
-    if (!drawing.has(element)) drawing.set(element, draw(element, panels[k], kinds));
+    if (!drawing.has(element)) drawing.set(element, draw(element, panels[k]));
     await drawing.get(element);
   }
   apply();

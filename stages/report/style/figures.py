@@ -1,15 +1,18 @@
 """The look of all figures, and how they are saved: the same bytes for the same numbers."""
 
+import io
 from pathlib import Path
 
 import matplotlib
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
 from stages.common.files import atomic
 from stages.report.style.colours import GREY, INK, LINE, palette
 
+COLOURS = 256
 matplotlib.use("Agg")  # no display is needed, and every machine draws alike
 
 
@@ -71,8 +74,12 @@ def save(figure: Figure, path: Path, handles: list, labels: list[str]):
     own, above = figure.get_figheight(), head(figure, handles, labels) if labels else 0
     figure.set_figheight(own + above)
     figure.tight_layout(rect=(0, 0, 1, own / (own + above)), w_pad=2, h_pad=2)
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=150, metadata={"Software": None})
+    with atomic(path) as temporary:  # in as many colours as a chart has, which takes a third of the bytes
+        Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
+            temporary, "png", optimize=True
+        )
     with atomic(path.with_suffix(".svg")) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
