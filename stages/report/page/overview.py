@@ -89,18 +89,19 @@ def differences(names: Names) -> dict:
 def heat(names: Names) -> dict:
     """A cell for each method on each data set: its score, coloured by the difference from real data."""
     rows = shown(chart().transform_filter(in_filter()))
-    across = alt.Axis(labelAngle=-35, grid=False, labelLimit=150, orient="top")
+    across = alt.Axis(labelAngle=-35, grid=False, labelLimit=240, orient="top")
     position = {
         "x": alt.X("task:N", sort=names.tasks, title=None, axis=across),
         "y": alt.Y("method:N", sort=list(names.colours), title=None, axis=alt.Axis(grid=False)),
     }
     colour = alt.Color("shade:Q", scale=alt.Scale(scheme="purpleorange", domain=[1, -1]), legend=None)
     tooltip = tips("method:N", "task:N", "score:N", "interval:N", "difference:N")
+    on = alt.condition("abs(datum.shade) > 0.6", alt.value("white"), alt.value("#22262b"))
     squares, words = rows.mark_rect(stroke="white"), rows.mark_text(fontSize=11)
     return finished(
         [
             squares.encode(**position, color=colour, tooltip=tooltip),
-            words.encode(**position, text="score:N", color=alt.value("#22262b"), tooltip=tooltip),
+            words.encode(**position, text="score:N", color=on, tooltip=tooltip),
         ]
     )
 

@@ -55,7 +55,7 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
         " first state and actions (grey). The error is the mean distance of the states, over steps and dimensions, in"
         " standard deviations of the real data."
     )
-    coloured = "Mean scores; the colour is the difference from real data, orange above it and purple below."
+    coloured = "Mean scores; the colour is the difference from real data, purple above it and orange below."
     steering = [steered(content) for content in scores.collected.values() if content["phases"].get("steering")]
     asked = (
         "Return-to-go that windows reach (10th percentile, mean, 90th) against the one that they are conditioned on,"

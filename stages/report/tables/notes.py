@@ -32,10 +32,12 @@ def subject(scores: Scores) -> str | None:
 def judges(scores: Scores) -> list[str]:
     """The algorithms that the headline averages over: those that learn from rewards, or all if the grid has none.
 
-    Behaviour cloning is only a floor: it says nothing about a method's rewards. An algorithm that some methods lack is
-    left out, so that methods are compared on the same cells.
+    Behaviour cloning is only a floor: it says nothing about a method's rewards. An algorithm that one of the compared
+    methods lacks is left out, so that they are compared on the same cells.
     """
-    common = scores.algorithms_with(*scored(scores))
+    method = subject(scores)
+    compared = scored(scores) if method is None or "real" not in scores.methods else [method, "real"]
+    common = scores.algorithms_with(*compared)
     return [algorithm for algorithm in common if algorithm not in FLOORS] or common
 
 
