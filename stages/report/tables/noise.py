@@ -6,7 +6,7 @@ section 7); it is shown beside the score and enters nothing else.
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from stages.report.statistics.bootstrap import Estimate, estimate
 from stages.report.statistics.scores import Scores
@@ -36,7 +36,7 @@ def seeds_needed(deviations: list[float]) -> int | None:
     """
     if not deviations:
         return None
-    factor = norm.ppf(1 - LEVEL / 2) + norm.ppf(POWER)
+    factor = ndtri(1 - LEVEL / 2) + ndtri(POWER)
     return max(2, int(np.ceil(2 * factor**2 * np.mean(np.square(deviations)) / POINTS**2)))
 
 
