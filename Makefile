@@ -50,9 +50,9 @@ paper: $(VENV)/repro.done   ## the full grid at the papers' size; replaces param
 	$(call preset,paper)
 	dvc repro
 
-study: $(VENV)/repro.done   ## nine tasks and every method, as long as it takes; an interrupted run goes on. Replaces params.yaml
+study: $(VENV)/repro.done $(if $(ON_RAY),$(VENV)/cluster.done) ## nine tasks and every method, as long as it takes; an interrupted run goes on. Replaces params.yaml
 	$(call preset,study)
-	python -m studies nine-tasks --run
+	python -m studies nine-tasks --run $(if $(ON_RAY),--cluster="--jobs $(JOBS)")
 
 clean:                      ## forget the environment; data, models and results stay
 	rm -rf $(VENV)

@@ -52,12 +52,12 @@ def snapshot() -> str:
     return commit
 
 
-def restore(order: Order, remote: bool) -> int:
+def restore(order: Order, remote: bool, targets: list[str]) -> int:
     """Restores in the workspace what ran, by `dvc repro`, which finds all of it in the cache; returns its status."""
     whole = not (order.failed or order.blocked)
     if not whole and not order.done:
         return 1
-    words = ["dvc", "repro", *(["--pull"] if remote else []), *([] if whole else sorted(order.done))]
+    words = ["dvc", "repro", *(["--pull"] if remote else []), *(targets if whole else sorted(order.done))]
     return subprocess.run(words, env=environment()).returncode
 
 
@@ -106,11 +106,18 @@ def connect(address: str | None, cpus: int):
 
 
 def drive(
-    jobs: int | None, address: str | None, remote: bool, shared: str | None, scratch: str | None, queue: bool
+    targets: list[str],
+    jobs: int | None,
+    address: str | None,
+    remote: bool,
+    shared: str | None,
+    scratch: str | None,
+    queue: bool,
 ) -> int:
     """Runs the grid of params.yaml, or those of the queued experiments; returns the exit status.
 
     Arguments:
+        targets: the stages that are wanted, as `dvc repro` takes them; all if there are none.
         jobs: at most so many stages at a time; None: as many as the CPUs allow.
         address: of a running Ray cluster; None: one is started here, on the loopback interface.
         remote: whether machines share no cache and exchange results through DVC's default remote.
@@ -134,7 +141,7 @@ def drive(
             shared=shared or (None if remote else str(root)),
             scratch=os.path.abspath(scratch or FOLDER),
         )
-        grids = queued(source) if queue else [Grid(source, root)]
+        grids = queued(source) if queue else [Grid(source, root, targets=targets)]
         where = {grid.label(stage): (grid, stage) for grid in grids for stage in grid.stages}
         depends = {name: {grid.label(each) for each in grid.depends[stage]} for name, (grid, stage) in where.items()}
         seconds = {name: grid.seconds[stage] for name, (grid, stage) in where.items()}
@@ -148,7 +155,7 @@ def drive(
             return 130
         finally:
             ray.shutdown()
-        status = collect(order, grids, remote) if queue else restore(order, remote)
+        status = collect(order, grids, remote) if queue else restore(order, remote, targets)
         for name in sorted(order.failed):
             repeat = "" if queue else f"; to repeat it: dvc repro {name}"
             print(f"failed: {name}; its output: {log_of(name)}{repeat}", file=sys.stderr)

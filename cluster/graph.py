@@ -1,10 +1,12 @@
 """The stages that a grid needs, read from DVC's own index, and how long each is expected to take."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import networkx as nx
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 UNKNOWN = 10.0  # seconds of a stage that has never run here, nor any of its kind
@@ -15,14 +17,25 @@ def name_of(stage) -> str:
     return f"{stage.path_in_repo}:{stage.name}"
 
 
-def needed(root: str = ".") -> tuple[dict[str, object], dict[str, set[str]]]:
+def needed(root: str = ".", targets: Sequence[str] = ()) -> tuple[dict[str, object], dict[str, set[str]]]:
     """All that the grid needs: the stages of the top-level dvc.yaml and those they depend on.
+
+    Arguments:
+        targets: stages as `dvc repro` takes them, such as `fidelity@DATASET-METHOD`; then only what they need.
 
     Returns:
         name → DVC's stage, and name → names of the stages that it depends on.
+
+    Raises:
+        SystemExit: if there is no such stage.
     """
-    graph = Repo(root).index.graph  # an edge leads from a stage to one that it depends on
-    top = [stage for stage in graph if stage.path_in_repo == "dvc.yaml"]
+    repo = Repo(root)
+    graph = repo.index.graph  # an edge leads from a stage to one that it depends on
+    try:
+        top = [stage for target in targets for stage in repo.stage.collect(target)]
+    except DvcException as error:
+        raise SystemExit(f"cluster: {error}") from error
+    top = top or [stage for stage in graph if stage.path_in_repo == "dvc.yaml"]
     stages = {name_of(each): each for each in set(top).union(*(nx.descendants(graph, stage) for stage in top))}
     return stages, {name: {name_of(other) for other in graph.successors(each)} for name, each in stages.items()}
 

@@ -7,6 +7,7 @@ hashes of what a stage reads; here the same hashes are known before the stage is
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -24,15 +25,16 @@ class Grid:
         source: the folder's commit and parameters.
         folder: a checkout of them.
         name: of the experiment; empty for the workspace.
+        targets: the stages that are wanted, as `dvc repro` takes them; all if there are none.
 
     Attributes:
         stages: name → DVC's stage; `depends`: name → names of the stages that it depends on.
         seconds: name → seconds that it is expected to take.
     """
 
-    def __init__(self, source: Source, folder: Path, name: str = ""):
+    def __init__(self, source: Source, folder: Path, name: str = "", targets: Sequence[str] = ()):
         self.source, self.root, self.name = source, folder.resolve(), name
-        self.stages, self.depends = needed(str(folder))
+        self.stages, self.depends = needed(str(folder), targets)
         self.seconds = expected(self.stages)
         self.params = yaml.safe_load(source.params)
         listed = command(folder, "git", "ls-tree", "-r", "-t", "-z", source.commit).split("\0")

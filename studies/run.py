@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 from stages.common.params import read
@@ -44,8 +44,12 @@ def keep(folder: Path, dataset: str, names):
     shutil.copy("dvc.lock", folder)
 
 
-def run(folder: Path, params: dict):
-    """Runs every missing cell.
+def run(folder: Path, params: dict, datasets: list[str], methods: list[str], cluster: list[str] | None = None):
+    """Runs every missing cell of these data sets and methods.
+
+    Arguments:
+        cluster: options of `python -m cluster`, which then runs all of them together; None for `dvc repro`, one method
+            after the other, each kept before the next begins.
 
     Raises:
         SystemExit: if the project's params.yaml is not the study's, or if a stage fails.
@@ -54,18 +58,29 @@ def run(folder: Path, params: dict):
         raise SystemExit(
             f"params.yaml is not the study's; commit or undo your changes, then: cp {folder}/params.yaml ."
         )
-    grid = list(product(params["datasets"], params["methods"]))
-    cells = [(method, cells_of(missing(folder, params, dataset, method))) for dataset, method in grid]
+    grid = {names: missing(folder, params, *names) for names in product(datasets, methods)}
+    cells = [(method, cells_of(lacking)) for (_, method), lacking in grid.items()]
     if count := sum(len(names) for _, names in cells):
         print(
             f"{folder.name}: {count} cells are missing, about {hours(params, cells):.1f} h on two cores",
             file=sys.stderr,
         )
+    if cluster is not None and (targets := dict.fromkeys(chain(*map(dict.values, grid.values())))):
+        repro([sys.executable, "-m", "cluster", *targets, *cluster], folder.name)
     for dataset, method in grid:
-        lacking = missing(folder, params, dataset, method)
-        if not lacking:
+        if not (lacking := missing(folder, params, dataset, method)):
             continue
-        print(f"{folder.name}: {dataset} × {method}: {', '.join(lacking)}", file=sys.stderr)
-        if done := subprocess.run(["dvc", "repro", *lacking.values()], check=False).returncode:
-            raise SystemExit(f"{folder.name}: {dataset} × {method} failed with {done}; the same command goes on")
+        if cluster is None:
+            print(f"{folder.name}: {dataset} × {method}: {', '.join(lacking)}", file=sys.stderr)
+            repro(["dvc", "repro", *lacking.values()], f"{folder.name}: {dataset} × {method}")
         keep(folder, dataset, lacking)
+
+
+def repro(command: list[str], what: str):
+    """Runs a command that makes stages' outputs.
+
+    Raises:
+        SystemExit: if it fails; begins with `what` was to be made.
+    """
+    if status := subprocess.run(command, check=False).returncode:
+        raise SystemExit(f"{what} failed with {status}; the same command goes on")

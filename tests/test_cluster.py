@@ -244,6 +244,16 @@ def test_a_second_start_sends_only_what_changed(project, address):
     assert len(mark(project, "train")) == 2
 
 
+def test_targets_run_alone_with_what_they_need(project, address):
+    output = ended(cluster(project, "other", "--address", address))
+    assert "2/2 dvc.yaml:other" in output
+    assert (project / "other.txt").exists()
+    assert not (project / "train.txt").exists()
+    assert list(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == ["data", "other"]
+    assert "Stage 'none' not found" in ended(cluster(project, "none", "--address", address), status=1)
+    assert "takes no targets" in ended(cluster(project, "other", "--queue"), status=2)
+
+
 def again(project: Path, address: str, old: str, new: str) -> str:
     """The driver's output after a change of dvc.yaml."""
     path = project / "dvc.yaml"

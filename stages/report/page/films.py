@@ -17,7 +17,7 @@ def films(scores: Scores) -> list[dict]:
     for dataset, content in scores.collected.items():
         rows = []
         for method in scores.methods:
-            if record := content["fidelity"][method].get("imagined"):
+            if record := content["fidelity"].get(method, {}).get("imagined"):
                 titles = [f"{name}, error {short(record[name]['error'])}" for name in WINDOWS]
                 rows.append({"method": method, "label": sentence(label(method)), "titles": titles})
                 rows[-1] |= {"colour": colours[label(method)], "count": f"{record['windows']:,}"}

@@ -51,9 +51,7 @@ def row(cost: dict) -> dict[str, float | None]:
 def costs(scores: Scores) -> dict[str, dict[str, dict]]:
     """dataset → method → its cost record, for methods with synthetic data."""
     return {
-        dataset: {
-            method: record["cost"] for method in scores.methods if (record := content["fidelity"][method])["cost"]
-        }
+        dataset: {method: record["cost"] for method, record in content["fidelity"].items() if record["cost"]}
         for dataset, content in scores.collected.items()
     }
 

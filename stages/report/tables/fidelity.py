@@ -103,8 +103,8 @@ def table(scores: Scores) -> Table:
     groups, lines = [], []
     for dataset, content in scores.collected.items():
         rows = []
-        for method in scores.methods:
-            entries = numbers(content["fidelity"][method])
+        for method, record in content["fidelity"].items():
+            entries = numbers(record)
             cells = [Cell(text(*item), origin=origin(dataset, method)) for item in entries.items()]
             rows.append(Row(sentence(label(method)), cells, method))
             plain = {}

@@ -2,7 +2,7 @@
 
 from stages.report.statistics.bootstrap import LEAST_FREEDOM, Estimate, Resamples, average, difference
 from stages.report.statistics.scores import AVERAGE, Scores
-from stages.report.style.words import bracket, label, listed, number, percent, plural, sentence
+from stages.report.style.words import NOT_RUN, bracket, label, listed, number, percent, plural, sentence
 
 TOO_FEW = "too few seeds for an interval"
 FLOORS = ("bc", "bc10")
@@ -148,6 +148,7 @@ def interval_notes(scores: Scores) -> list[str]:
 MEANINGS = {
     "n/a": "n/a: not applicable",
     "diverged": "Diverged: given up, and counted nowhere; averages over data sets leave it out on all of them",
+    NOT_RUN: "Not run yet; averages over data sets leave it out on all of them",
 }
 
 
@@ -155,7 +156,7 @@ def absent(scores: Scores) -> list[str]:
     """Which cells have no scores and why, algorithms that lack the same methods in one sentence."""
     lacking, alike = {}, {}
     for (dataset, method, algorithm), why in scores.absent.items():
-        where = f" on {dataset}" if why["shown"] == "diverged" and len(scores.collected) > 1 else ""
+        where = f" on {dataset}" if why["shown"] != "n/a" and len(scores.collected) > 1 else ""
         methods = lacking.setdefault((algorithm, where, why["shown"], why["reason"]), {})
         methods[label(method)] = None
     for (algorithm, *why), methods in lacking.items():
