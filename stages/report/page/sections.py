@@ -75,7 +75,7 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
         Section(
             "comparison",
             over,
-            named("aggregates", "improvement"),
+            named("aggregates", "improvement", "order"),
             [
                 ("Performance profiles", above, panels.profiles(scores, frames["profiles"])),
                 ("Probability of improvement", matrix, panels.improvements(scores, frames["improvements"])),

@@ -1,5 +1,6 @@
 """Labels and number formats, everywhere in the report."""
 
+CONTROLS = ("copy", "oracle", "shuffled")  # methods that answer why, and compete with none
 NOT_RUN = "not run"  # in place of the score of a cell that a study lacks so far
 LABELS = {  # as their papers write them; a name that is not here is shown as it is
     "real": "real data",

@@ -6,7 +6,7 @@ import pandas as pd
 
 from stages.report.statistics.grid import curve_frame, episode_frame, read_collected
 from stages.report.statistics.scores import Scores, score
-from stages.report.tables import ablations, acting, aggregates, costs, fidelity, gains, noise, published
+from stages.report.tables import ablations, acting, aggregates, costs, fidelity, gains, noise, order, published
 from stages.report.tables.scores import difference_table, score_table
 from stages.report.tables.table import Table
 
@@ -45,6 +45,7 @@ def contents(params) -> Contents:
         difference_table(scores),
         aggregates.aggregate_table(scores, frames["aggregates"]),
         aggregates.improvement_table(scores, frames["improvements"]),
+        order.table(scores),
         costs.table(scores),
         acting.table(scores),
         published.table(scores),

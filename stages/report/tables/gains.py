@@ -73,12 +73,16 @@ def correlations(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[float, int]
 def correlation_notes(frame: pd.DataFrame) -> list[str]:
     """The rank correlations as sentences, one for each measure."""
     pairs, sentences = correlations(frame), []
+    within = [correlations(part) for _, part in frame.groupby("dataset")]
     for measure, (heading, _) in MEASURES.items():
-        parts = [
-            f"{signed(value)} with {label(algorithm)} ({count} points)"
-            for (algorithm, name), (value, count) in pairs.items()
-            if name == measure
-        ]
+        parts = []
+        for (algorithm, name), (value, count) in pairs.items():
+            if name == measure:
+                each = [found[algorithm, name][0] for found in within if (algorithm, name) in found]
+                average = (
+                    f"; {signed(np.mean(each))} within a data set, averaged over {len(each)}" if len(each) > 1 else ""
+                )
+                parts.append(f"{signed(value)} with {label(algorithm)} ({count} points{average})")
         if parts:
             sentences.append(f"Rank correlation of {heading} and difference: {', '.join(parts)}.")
     return sentences
