@@ -2,9 +2,11 @@
 
 Every algorithm has the size of TD3+BC's and IQL's papers: batches of 256, two hidden layers of 256, 17 observation and
 6 action dimensions, 200,000 transitions on the device. The plain loop and ours take turns, so that other load on the
-machine affects both; a figure is the median over the rounds.
+machine affects both; a figure is the median over the rounds. MOPO and MOBILE are left out: their plain loop keeps
+imagined transitions in lists, which would say little about speed.
 """
 
+from functools import partial
 from importlib import import_module
 from statistics import median
 from types import SimpleNamespace
@@ -14,14 +16,15 @@ import torch
 
 from benchmarks import plain, plain_planners
 from benchmarks.data import random_transitions
-from benchmarks.timing import per_second
+from benchmarks.markdown import head, row
+from benchmarks.timing import take_turns
 from stages.check.algorithms import resolve
 from stages.common.transitions import Transitions, steps_left
 from stages.policy.draws import Draw, draws_of
 from stages.policy.trainer import build_updates
-from stages.policy.updates import CHUNK
 
 LEARNERS = {**plain.LEARNERS, **plain_planners.LEARNERS}
+SEEDS = (1, 5, 10)
 STATES, ACTIONS, TRANSITIONS, SIZE = 17, 6, 200_000, {"hidden": [256, 256], "batch": 256}
 
 
@@ -78,33 +81,38 @@ def our_loop(real: Transitions, algorithm: str, settings, seeds: int, device):
 
 
 def sized(params, algorithm: str, compile) -> SimpleNamespace:
-    """An algorithm's settings, at the sizes of the benchmark."""
+    """An algorithm's settings, at the sizes of the benchmark.
+
+    Training never ends, so RSP and SAQ-IQL, which train one network after the other, are measured on their first one.
+    """
     settings = SimpleNamespace(**resolve(params.policy, getattr(params, algorithm), "benchmark"))
-    vars(settings).update(SIZE, compile=compile)
+    vars(settings).update(SIZE, compile=compile, steps=10**9)
     return settings
 
 
 def table(params, device, given):
-    """Prints a table with a row for each algorithm and number of seeds.
+    """Prints a table with a row for each algorithm and number of seeds, and names the algorithms without a plain loop.
 
     Arguments:
         given: the command-line arguments, see `__main__.py`.
     """
     real = random_transitions(STATES, ACTIONS, TRANSITIONS)
     compiled = {"auto": "auto", "true": True, "false": False}[given.compile]
-    print("| algorithm | loop | seeds | updates/s | seed-updates/s | times the plain loop |\n|:--|:--|--:|--:|--:|--:|")
+    columns = "loop", "seeds", "updates/s", "seed-updates/s", "times the plain loop"
+    head(device, "algorithm", *columns, texts=2)
     for algorithm in given.algorithms:
+        if algorithm not in LEARNERS:
+            continue
+        torch.compiler.reset()  # else torch gives up compiling after a few sizes of the same function
         settings = sized(params, algorithm, compiled)
-        loops = {"plain": plain_loop(real, algorithm, settings, device)}
-        loops |= {seeds: our_loop(real, algorithm, settings, seeds, device) for seeds in given.seeds}
-        for run in loops.values():
-            run(CHUNK // 5)  # compilation, capture, caches
-        rounds = [
-            {key: per_second(run, given.seconds, device) for key, run in loops.items()} for _ in range(given.rounds)
-        ]
-        for key in loops:
-            seeds = 1 if key == "plain" else key
-            speed = median(speeds[key] for speeds in rounds)
-            ratio = median(seeds * speeds[key] / speeds["plain"] for speeds in rounds)
-            name = "plain" if key == "plain" else "ours"
-            print(f"| {algorithm} | {name} | {seeds} | {speed:,.1f} | {seeds * speed:,.1f} | {ratio:.2f} |", flush=True)
+        loops = {"plain": partial(plain_loop, real, algorithm, settings, device)}
+        loops |= {seeds: partial(our_loop, real, algorithm, settings, seeds, device) for seeds in given.seeds or SEEDS}
+        speeds, memory = take_turns(loops, given, device)
+        for key, values in speeds.items():
+            seeds, name = (1, "plain") if key == "plain" else (key, "ours")
+            speed = median(values)
+            ratio = median(seeds * value / plain for value, plain in zip(values, speeds["plain"], strict=True))
+            cells = f"{seeds}", f"{speed:,.1f}", f"{seeds * speed:,.1f}", f"{ratio:.2f}"
+            row(algorithm, name, *cells, memory=memory[key])
+    if others := [algorithm for algorithm in given.algorithms if algorithm not in LEARNERS]:
+        print(f"\nWithout a plain loop, so not measured: {', '.join(others)}.")

@@ -1,8 +1,10 @@
-"""Measures speeds and describes the machine."""
+"""Measures speeds and memory, and describes the machine."""
 
+import gc
 import platform
 import sys
 import time
+from functools import partial
 
 import torch
 
@@ -21,6 +23,44 @@ def per_second(run, seconds: float, device, first: int = 20) -> float:
         return count / (time.perf_counter() - start)
 
     return speed(max(first, int(seconds * speed(first))))
+
+
+def peak_memory(function, device) -> tuple:
+    """Calls the function; returns its result, and the peak of GPU memory that it allocated, in GiB (None on a CPU)."""
+    if device.type != "cuda":
+        return function(), None
+    gc.collect()  # captured updates refer to themselves
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    result = function()
+    return result, (torch.cuda.max_memory_allocated() - before) / 2**30
+
+
+def take_turns(loops: dict, given, device, first: int = 20) -> tuple[dict, dict]:
+    """Measures several loops, which take turns, so that other load on the machine affects all of them.
+
+    Arguments:
+        loops: {name: function that builds the loop and returns its `run(count)`}.
+        given: the command-line arguments `rounds` and `seconds`, see `__main__.py`.
+        first: repetitions before the measurement, for compilation, capture and caches.
+
+    Returns:
+        {name: [repetitions per second of each round]}, and {name: peak memory in GiB}, see `peak_memory`.
+    """
+
+    def begin(build):
+        run = build()
+        run(first)
+        return run
+
+    runs, memory = {}, {}
+    for name, build in loops.items():
+        runs[name], memory[name] = peak_memory(partial(begin, build), device)
+    speeds = {name: [] for name in runs}
+    for _ in range(given.rounds):
+        for name, run in runs.items():
+            speeds[name].append(per_second(run, given.seconds, device, first))
+    return speeds, memory
 
 
 def machine(device) -> str:

@@ -11,8 +11,9 @@ from statistics import median
 import torch
 
 from benchmarks.data import random_transitions
+from benchmarks.markdown import head, row
 from benchmarks.plain_world_model import PlainLoop, synther_sampler
-from benchmarks.timing import per_second
+from benchmarks.timing import take_turns
 from stages.augment.imagine import completed_windows
 from stages.common.settings import shared
 from stages.common.transitions import Transitions
@@ -27,7 +28,7 @@ from stages.world_model.train import windows_loss
 from stages.world_model.windows import Windows
 
 STATES, ACTIONS, TRANSITIONS = 11, 3, 100_000
-SYNTHER_BATCH = 256
+SYNTHER_BATCH, UNET_WIDTH = 256, 32
 
 
 def world_model(params, windows: Windows, device, **changes) -> WorldModel:
@@ -39,20 +40,24 @@ def world_model(params, windows: Windows, device, **changes) -> WorldModel:
     return model
 
 
-def trainings(params, windows: Windows, device, **changes) -> dict:
-    """The plain loop and ours, from the same weights: {name: function that makes `count` updates}."""
+def plain_training(params, windows: Windows, device, **changes) -> PlainLoop:
+    """The plain loop, from the same weights as ours."""
+    return PlainLoop(world_model(params, windows, device, **changes), windows, torch.arange(TRANSITIONS, device=device))
+
+
+def our_training(params, windows: Windows, device, **changes):
+    """Returns a function that makes `count` updates with the code of `stages.diffusion`."""
     rows, stream = torch.arange(TRANSITIONS, device=device), torch.Generator(device).manual_seed(0)
-    plain = PlainLoop(world_model(params, windows, device, **changes), windows, rows)
     model = world_model(params, windows, device, **changes)
     loss = partial(windows_loss, model, windows, hidden=model.config.null_probability)
     draws = UpdateNoise(rows, model.config.batch, (params.horizon, model.step))
     training = Training(model.network, loss, draws, model.config, stream)
 
-    def ours(count: int):
+    def run(count: int):
         for _ in range(count):
             training()
 
-    return {"plain": plain, "ours": ours}
+    return run
 
 
 def sampling(params, real: Transitions, model: WorldModel, device, kept: dict):
@@ -81,40 +86,33 @@ def table(params, device, given):
     """
     real = random_transitions(STATES, ACTIONS, TRANSITIONS)
     windows = Windows(real, params.horizon, params.discount, 400.0, False, device)
-
-    def measure(runs: dict, first: int) -> dict:
-        """{name: [repetitions per second of each round]}."""
-        for run in runs.values():
-            run(first)  # compilation, capture, caches
-        rounds = [
-            {name: per_second(run, given.seconds, device, first) for name, run in runs.items()}
-            for _ in range(given.rounds)
-        ]
-        return {name: [speeds[name] for speeds in rounds] for name in runs}
-
-    print("| world model | loop | updates/s | times the plain loop |\n|:--|:--|--:|--:|")
-    unet = params.diffusion.unet.model_copy(update={"width": 32})
+    head(device, "world model", "loop", "updates/s", "times the plain loop", texts=2)
+    unet = params.diffusion.unet.model_copy(update={"width": UNET_WIDTH})
     variants = {
         "mlp": {"network": "mlp", "compile": given.compile == "true" or params.diffusion.compile},
         "mlp, compiled": {"network": "mlp", "compile": True},
         "mlp, batch 64": {"network": "mlp", "batch": 64},
-        "unet of width 32, batch 64": {"network": "unet", "unet": unet, "batch": 64},
+        f"unet of width {UNET_WIDTH}, batch 64": {"network": "unet", "unet": unet, "batch": 64},
     }
     for variant, changes in variants.items():
-        speeds = measure(trainings(params, windows, device, **changes), 5)
+        torch.compiler.reset()  # else torch compiles the second size for any size
+        loops = {"plain": plain_training, "ours": our_training}
+        loops = {name: partial(build, params, windows, device, **changes) for name, build in loops.items()}
+        speeds, memory = take_turns(loops, given, device, 5)
         for name, values in speeds.items():
             ratio = median(value / plain for value, plain in zip(values, speeds["plain"], strict=True))
-            print(f"| {variant} | {name} | {median(values):,.1f} | {ratio:.2f} |", flush=True)
+            row(variant, name, f"{median(values):,.1f}", f"{ratio:.2f}", memory=memory[name])
 
-    print("\n| sampler | evaluations per transition | kept transitions/s | times SynthER's |\n|:--|--:|--:|--:|")
+    print()
+    head(device, "sampler", "evaluations per transition", "kept transitions/s", "times SynthER's")
     kept, model = {"SynthER": SYNTHER_BATCH}, world_model(params, windows, device).eval()  # transitions a batch
-    runs = {"SynthER": synther_sampler(STATES, ACTIONS, SYNTHER_BATCH, device)}
-    runs["DAWM"] = sampling(params, real, model, device, kept)
-    speeds = measure(runs, 1)
+    loops = {"SynthER": partial(synther_sampler, STATES, ACTIONS, SYNTHER_BATCH, device)}
+    loops["DAWM"] = partial(sampling, params, real, model, device, kept)
+    speeds, memory = take_turns(loops, given, device, 1)
     passes = {"SynthER": 255, "DAWM": evaluations(params.sampler) / params.horizon}  # network evaluations
     for name, values in speeds.items():
         rates = [value * kept[name] for value in values]
         ratio = median(
             value * kept[name] / (other * SYNTHER_BATCH) for value, other in zip(values, speeds["SynthER"], strict=True)
         )
-        print(f"| {name} | {passes[name]:.3g} | {median(rates):,.0f} | {ratio:,.0f} |", flush=True)
+        row(name, f"{passes[name]:.3g}", f"{median(rates):,.0f}", f"{ratio:,.0f}", memory=memory[name])
