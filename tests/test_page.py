@@ -373,12 +373,13 @@ def test_the_address_of_an_ablation_opens_it_and_its_numbers_lead_to_a_record(br
     with opened(browser, f"{built.address}#ablation-{PARAMETER}", viewport=SIZES[size]) as (page, _):
         part = page.locator(f"#ablation-{PARAMETER}")
         assert part.locator("> summary").evaluate(ON_TOP)
-        assert [name.strip() for name in part.locator(".legend span").all_inner_texts()] == ["DAWM", "SynthER"]
-        marks = part.locator(".chart").first.locator(".role-mark [aria-roledescription='circle']")
-        assert sorted(mark.get_attribute("aria-label").partition(";")[0] for mark in marks.all()) == [
-            *["method: DAWM"] * 2,
-            *["method: SynthER"] * 2,
+        assert [name.strip() for name in part.locator(".legend span").all_inner_texts()] == [
+            label(METHOD),
+            label(OUTSIDE),
         ]
+        marks = part.locator(".chart").first.locator("[aria-roledescription='circle']")
+        for name in (METHOD, OUTSIDE):
+            expect(marks.and_(page.locator(f"[aria-label*='method: {label(name)};']"))).to_have_count(2)
         page.locator(f"#filter [value='{METHOD}']").uncheck()
         expect(part.locator("tr:visible[data-method='']", has_text="+3.0")).to_have_count(1)  # outside the grid
         expect(marks).to_have_count(2)
