@@ -16,7 +16,7 @@ from stages.common.files import write_json, write_text
 from stages.common.timing import seconds, timed, timing
 from stages.report.figures.ablations import draw
 from stages.report.revisions import git
-from stages.report.tables.ablations import Ablation, table
+from stages.report.tables.ablations import Ablation, difference_table, differences, table
 from stages.report.tables.table import markdown
 
 
@@ -181,3 +181,29 @@ def test_a_cell_that_was_not_run_is_a_dash(finished):
     text = markdown(table(Ablation("horizon", ["A note."], pd.concat([numbers, iql]))))
     assert "| hopper-medium, DAWM | 1 | 11.5 | – |" in text
     assert "| hopper-medium, real data | 1 | 11.5 | 11.5 |" in text
+
+
+def test_differences_are_from_real_data_at_the_same_value_with_intervals_of_both():
+    """Each side's interval ends: real data 4 [1, 5] and 20 without, DAWM 10 [8, 13] and 15 without."""
+    rows = [
+        ("1", "real", 4, 1, 5),
+        ("1", "dawm", 10, 8, 13),
+        ("3", "real", 20, None, None),
+        ("3", "dawm", 15, None, None),
+    ]
+    numbers = pd.DataFrame(rows, columns=["value", "method", "score", "low", "high"])
+    numbers = numbers.assign(dataset="d", algorithm="iql", seconds_making=np.nan, seconds_policy=np.nan)
+    first, second = differences(numbers).itertuples()
+    assert first.difference == 6
+    assert (first.difference_low, first.difference_high) == pytest.approx((6 - 5**0.5, 6 + 18**0.5))
+    assert second.difference == -5
+    assert np.isnan(second.difference_low)
+
+    made = difference_table(Ablation("horizon", ["A note."], numbers))
+    text = markdown(made)
+    assert "| d, DAWM | 1 | +6.0 [3.8, 10.2] |" in text
+    assert "| d, DAWM | 3 | −5.0 |" in text
+    assert "real data |" not in text
+    assert "- A note." in text
+    assert made.frame.columns.tolist()[-3:] == ["difference", "difference_low", "difference_high"]
+    assert difference_table(Ablation("horizon", [], numbers[numbers["method"] != "real"])) is None

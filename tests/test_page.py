@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from playwright.sync_api import Error, expect, sync_playwright
@@ -18,8 +19,11 @@ from stages.report.page.charts import KINDS
 from stages.report.page.provenance import NOT_RECORDED, anchor
 from stages.report.statistics.scores import AVERAGE
 from stages.report.style.words import label, number
+from stages.report.tables.ablations import Ablation, save
 from stages.report.tables.table import origin
 from tests.test_report import ALGORITHMS, COST, DATASETS, METHODS, report, run_collect, write_results
+
+expect.set_options(timeout=30_000)
 
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 CELL = DATASET, METHOD, ALGORITHM = DATASETS[0], "dawm", "td3bc"
@@ -28,14 +32,17 @@ RESULT = f"results/{DATASET}/{METHOD}-{ALGORITHM}.json"
 NUMBER = f'#table-scores [data-dataset="{DATASET}"] [data-method="{METHOD}"] [data-algorithm="{ALGORITHM}"] a'
 RAN = {"machine": "a desk", "revision": "1a2b3c4d5e", "packages": {"torch": "9.8.7", "numpy": "6.5.4"}, "seconds": 42.4}
 UNKNOWN = f"{NOT_RECORDED}|DVC did not make it|no longer exists|differs from the file"  # where provenance is missing
+DRAWN = "body[data-charts=drawn]"
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 # As first opened, but with every section unfolded.
 RESET = """async () => {
   location.hash = ""; document.activeElement.blur(); document.getElementById("filter").reset();
-  document.querySelectorAll("details").forEach((part) => (part.open = part.matches(".part")));
+  document.querySelectorAll("details").forEach((part) => (part.open = part.matches(".part, .inner")));
   scrollTo(0, 0);
   await new Promise((done) => setTimeout(done, 30));
 }"""
+PARAMETER = "horizon"  # of an ablation, with a method outside the grid
+OUTSIDE = "synther"
 WINDOW = {"best": 0.1, "median": 0.2, "worst": 0.9}
 # The visible cells of tables, cards, and marks of methods in charts, each as a list of its words.
 SHOWN = """async () => {
@@ -55,6 +62,19 @@ SHOWN = """async () => {
     }
   }
   return shown;
+}"""
+# The words of charts and legends that reach beyond their chart, or beyond the page.
+CUT = """() => {
+  const beyond = (inner, outer) =>
+    inner.left < outer.left - 1 || inner.right > outer.right + 1 || inner.bottom > outer.bottom + 1;
+  const cut = [...document.querySelectorAll(".chart svg text")].filter((text) => {
+    const box = text.getBoundingClientRect();
+    return box.width && beyond(box, text.ownerSVGElement.getBoundingClientRect());
+  });
+  const page = { left: 0, right: innerWidth, bottom: Infinity };
+  const legends = [...document.querySelectorAll(".legend span")];
+  const out = legends.filter((item) => beyond(item.getBoundingClientRect(), page));
+  return [...cut, ...out].map((element) => element.textContent);
 }"""
 # Whether an element's centre is in the viewport and not covered by another element.
 ON_TOP = """(element) => {
@@ -102,6 +122,22 @@ def write_windows():
     write_json(path, {**json.loads(path.read_text()), "imagined": record})
 
 
+def write_ablations():
+    """Saves ablations of two parameters, at two values on one data set with two algorithms."""
+    rows = [
+        {"value": value, "dataset": DATASET, "method": method, "algorithm": algorithm, "score": 30 + k, "low": 28 + k}
+        for value in ("1", "3")
+        for k, method in enumerate(("real", METHOD, OUTSIDE))
+        for algorithm in ALGORITHMS[:2]
+    ]
+    measured = dict.fromkeys(["error_median", "error_p90", "error_last_step", "action_spread"], 0.5)
+    blank = dict.fromkeys(["steering", "seconds_making", "seconds_policy"], np.nan)
+    frame = pd.DataFrame(rows).assign(high=40.0, **measured, **blank)
+    frame.loc[(frame["method"] != "real") & (frame["value"] == "3"), "score"] += 1
+    for param in (PARAMETER, "policy.steps"):
+        save(Ablation(param, [f"Commit abc, of {param}."], frame))
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> SimpleNamespace:
     """The page of a small run, one cell of which is in dvc.lock: address and text, the cell's outputs and scores."""
@@ -110,6 +146,7 @@ def built(tmp_path_factory) -> SimpleNamespace:
         patch.setattr("stages.report.tables.__main__.draw", lambda *_: None)  # the page shows none of these figures
         write_results(page.parents[1], patch)
         write_windows()
+        write_ablations()
         outputs = write_lock()
         run_collect(patch)
         report()
@@ -135,19 +172,22 @@ def browser():
 
 @contextmanager
 def opened(browser, address: str, **options):
-    """Opens the page and waits for its charts if scripts run; yields it, and a list of errors and network requests."""
+    """Opens the page and waits for its charts if scripts run; yields it, and a list of errors and network requests,
+    which must be empty at the end.
+    """
     page, problems = browser.new_page(color_scheme="light", **options), []
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)  # on a busy machine
     page.on("console", lambda log: problems.append(log.text) if log.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
     own = re.compile(rf"data:|{re.escape(address.partition('#')[0])}(#|$)")
     page.on("request", lambda request: None if own.match(request.url) else problems.append(request.url))
     page.goto(address)
     if options.get("java_script_enabled", True):
-        page.wait_for_selector("body[data-charts=drawn]")
+        page.wait_for_selector(DRAWN)
     assert not problems
     yield page, problems
     page.close()
+    assert not problems
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -161,6 +201,7 @@ def page(loaded):
     """The page as first opened; no test may cause an error or a network request."""
     page, problems = loaded
     page.evaluate(RESET)
+    page.wait_for_selector(DRAWN)
     yield page
     page.emulate_media(media="screen", color_scheme="light")
     caused = problems[:]
@@ -201,6 +242,7 @@ def test_all_charts_are_drawn_everything_fits_and_links_stay_on_the_page(page, b
     assert page.locator("h1").count() == 1
     assert all(page.locator("img").evaluate_all("all => all.map((image) => image.alt.trim())"))
     assert page.evaluate(FITS)
+    assert page.evaluate(CUT) == []
     page.evaluate("document.querySelectorAll('details').forEach((record) => (record.open = true))")
     assert page.evaluate(FITS)
 
@@ -220,12 +262,12 @@ def test_the_filter_hides_and_shows_what_it_names(page, name):
 
     box.uncheck()
     left = {
-        kind: [words for words in items if label(name) not in {word.partition(", last")[0] for word in words}]
+        kind: [words for words in items if label(name) not in {part for word in words for part in word.split(", ")}]
         for kind, items in before.items()
     }
     assert shown(page) == left
     assert all(len(left[kind]) < len(before[kind]) for kind in ("cells", "marks"))
-    expect(page.locator(".grid th:visible", has_text=label(name))).to_have_count(0)
+    expect(page.locator(".grid th:visible, .legend span:visible", has_text=label(name))).to_have_count(0)
     assert page.evaluate(FITS)
 
     for other in page.locator(f"fieldset:has([value='{name}']) input").all():
@@ -292,8 +334,9 @@ def test_a_record_can_be_opened_with_the_keyboard_alone(page):
     check_open(page, RECORD)
 
 
-def test_the_address_of_a_record_opens_it(browser, built):
-    with opened(browser, f"{built.address}#{RECORD}", viewport=SIZES["phone"]) as (page, _):
+@pytest.mark.parametrize("size", SIZES)
+def test_the_address_of_a_record_opens_it(browser, built, size):
+    with opened(browser, f"{built.address}#{RECORD}", viewport=SIZES[size]) as (page, _):
         page.keyboard.press("Tab")
         check_open(page, RECORD)
 
@@ -312,35 +355,55 @@ def test_sections_fold_and_the_contents_lead_to_each(page):
     assert page.locator("nav a").first.evaluate("(link) => link.getBoundingClientRect().top >= 0")  # still in view
 
 
-def test_charts_of_a_folded_section_are_drawn_when_it_is_unfolded(browser, built):
-    with opened(browser, built.address, viewport=SIZES["desktop"]) as (page, problems):
-        first = page.locator("#gains .chart").first
-        page.evaluate("""() => {
-          const part = document.querySelector("#gains"), chart = part.querySelector(".chart");
-          part.open = false;
-          chart.replaceChildren();
-          drawing.delete(chart);  // as if it had been folded from the beginning
-        }""")
-        expect(first.locator("svg")).to_have_count(0)
-        page.locator("#gains > summary").click()
-        expect(first.locator("svg")).to_have_count(1)
-        assert not problems
+@pytest.mark.parametrize("size", SIZES)
+def test_charts_of_a_folded_section_are_drawn_when_it_is_unfolded(browser, built, size):
+    with opened(browser, built.address, viewport=SIZES[size]) as (page, _):
+        part = page.locator(f"#ablation-{PARAMETER}")
+        drawn = page.locator("#ablations .chart svg")
+        page.locator("#ablations > summary").click()
+        expect(part.locator("> summary")).to_be_visible()
+        expect(drawn).to_have_count(0)
+        part.locator("> summary").click()
+        expect(drawn).to_have_count(2)  # of that part alone, one for each algorithm
+        expect(page.locator(DRAWN)).to_have_count(1)
 
 
-def test_the_address_keeps_the_filter(browser, built):
-    with opened(browser, built.address, viewport=SIZES["desktop"]) as (page, problems):
+@pytest.mark.parametrize("size", SIZES)
+def test_the_address_of_an_ablation_opens_it_and_its_numbers_lead_to_a_record(browser, built, size):
+    with opened(browser, f"{built.address}#ablation-{PARAMETER}", viewport=SIZES[size]) as (page, _):
+        part = page.locator(f"#ablation-{PARAMETER}")
+        assert part.locator("> summary").evaluate(ON_TOP)
+        assert [name.strip() for name in part.locator(".legend span").all_inner_texts()] == [
+            label(METHOD),
+            label(OUTSIDE),
+        ]
+        marks = part.locator(".chart").first.locator("[aria-roledescription='circle']")
+        for name in (METHOD, OUTSIDE):
+            expect(marks.and_(page.locator(f"[aria-label*='method: {label(name)};']"))).to_have_count(2)
+        page.locator(f"#filter [value='{METHOD}']").uncheck()
+        expect(part.locator("tr:visible[data-method='']", has_text="+3.0")).to_have_count(1)  # outside the grid
+        expect(marks).to_have_count(2)
+        page.get_by_role("button", name="Show all").click()
+        part.get_by_role("link", name="+2.0").first.click()
+        record = check_open(page, f"from-ablations-{PARAMETER}")
+        expect(record).to_contain_text(f"Commit abc, of {PARAMETER}.")
+        expect(record).to_contain_text(f"results/ablations/{PARAMETER}.csv, md5 ")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_address_keeps_the_filter(browser, built, size):
+    with opened(browser, built.address, viewport=SIZES[size]) as (page, _):
         page.locator(f"#filter [value='{METHOD}']").uncheck()
         page.locator(f"#filter [value='{ALGORITHM}']").uncheck()
         others = [name for name in ALGORITHMS if name != ALGORITHM]
         assert f"?method=real&algorithm={'%2C'.join(others)}" in page.url
         address = page.url
-    with opened(browser, f"{address}#differences", viewport=SIZES["desktop"]) as (page, problems):
+    with opened(browser, f"{address}#differences", viewport=SIZES[size]) as (page, _):
         assert not page.locator(f"#filter [value='{METHOD}']").is_checked()
         expect(page.locator(f"#table-scores [data-method='{METHOD}']:visible")).to_have_count(0)
         page.get_by_role("button", name="Show all").click()
         expect(page).to_have_url(f"{built.address}#differences")
         expect(page.locator(f"#table-scores [data-method='{METHOD}']:visible")).to_have_count(len(DATASETS) + 1)
-        assert not problems
 
 
 def test_imagined_windows_can_be_moved_and_played(page):

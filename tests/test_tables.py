@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ import yaml
 
 from stages.common.params import load
 from stages.report import collect
-from stages.report.page.sections import noted_once
 from stages.report.statistics.grid import READS, read_collected
 from stages.report.statistics.scores import Scores, score
 from stages.report.tables.ablations import Ablation, read, save
@@ -206,8 +204,3 @@ def test_methods_with_and_without_intervals_in_one_report(tmp_path, monkeypatch)
     assert "DAWM: 2 generators are too few for an interval on one data set; at least 5 are needed" in table
     assert re.search(r"\| hopper-medium \| Real data \| [\d.]+ ± 1.6 \[", table)
     assert re.search(r"\| hopper-medium \| DAWM \| \*\*[\d.]+\*\* ± 1.6 \|", table)
-
-
-def test_a_note_that_several_tables_share_stands_under_the_last():
-    first, second = replace(TABLE, notes=["Only here.", "Shared."]), replace(TABLE, notes=["Another.", "Shared."])
-    assert [each.notes for each in noted_once([first, second])] == [["Only here."], ["Another.", "Shared."]]

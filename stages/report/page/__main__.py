@@ -1,6 +1,6 @@
 """Writes the page: `python -m stages.report.page` → reports/index.html.
 
-It shows all of params.yaml, and needs the figures of `stages/report/tables` and the data cards.
+It shows all of params.yaml, and needs the data cards.
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ from stages.report.page.sections import sections
 from stages.report.statistics.grid import READS
 from stages.report.tables.contents import contents
 
-FIGURES, CARDS = Path("reports/figures"), Path("reports/data")
+CARDS = Path("reports/data")
 
 
 def main():
     _, params = begin(__doc__, READS)
     shown = contents(params)
-    write_text("reports/index.html", render(shown.scores, read(), sections(shown, FIGURES), CARDS))
+    write_text("reports/index.html", render(shown, read(), sections(shown), CARDS))
 
 
 if __name__ == "__main__":

@@ -68,8 +68,17 @@ function film(element, records) {
   show(Number(slider.max));
 }
 
-const frames = JSON.parse(document.getElementById("frames").textContent);
-for (const element of document.querySelectorAll(".film")) {
+let frames = null;
+
+function build(element) {
+  frames ??= JSON.parse(document.getElementById("frames").textContent);
   film(element, frames[element.dataset.dataset]);
   element.querySelector(".controls").hidden = false;
+}
+
+// Those in a folded section are built when it is unfolded.
+for (const element of document.querySelectorAll(".film")) {
+  const part = element.closest("details");
+  if (part.open) build(element);
+  else part.addEventListener("toggle", () => build(element), { once: true });
 }

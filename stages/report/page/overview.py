@@ -2,12 +2,16 @@
 
 import altair as alt
 
-from stages.report.page.panels import Panel, compact
-from stages.report.page.vega import INK, Names, chart, coloured, finished, in_filter, tips
+from stages.report.page.panel import Panel, compact
+from stages.report.page.vega import INK, PADDING, Names, chart, coloured, finished, in_filter, tips
 from stages.report.statistics.scores import AVERAGE, Scores
 from stages.report.style.words import bracket, label, mean_text, number, sentence
 
-HEIGHTS = {"differences": 10, "heat": 26}  # of a row, in pixels: a method on a data set, or a method
+DOT, BAND, CELL = (
+    10,
+    18,
+    26,
+)  # pixels: height of a dot's row, least height of a band of dots, height of a heat map's row
 
 
 def task(dataset: str) -> dict:
@@ -15,9 +19,9 @@ def task(dataset: str) -> dict:
     return {"task": sentence(dataset)} if dataset == AVERAGE else {"task": dataset, "dataset": dataset}
 
 
-def tall(kind: str, rows: int) -> dict[str, int]:
-    """The height of a chart with so many rows."""
-    return {"height": 30 + HEIGHTS[kind] * rows}
+def tall(rows: list[dict], band: str) -> dict[str, int]:
+    """The height of a chart of dots in bands, which the rows name in that field."""
+    return {"height": 30 + max(DOT * len(rows), BAND * len({row[band] for row in rows}))}
 
 
 def difference_panels(scored: Scores) -> list[Panel]:
@@ -33,9 +37,8 @@ def difference_panels(scored: Scores) -> list[Panel]:
                 rows.append(compact({"method": label(method), **task(dataset), **numbers, **texts}))
         if rows:
             alt_text = f"Differences from real data with {label(algorithm)}, a dot for each method on each data set."
-            panels.append(
-                Panel("differences", label(algorithm), alt_text, rows, tall("differences", len(rows)), "", algorithm)
-            )
+            height = tall(rows, "task")
+            panels.append(Panel("differences", label(algorithm), alt_text, rows, height, algorithm=algorithm))
     return panels
 
 
@@ -54,8 +57,9 @@ def heat_panels(scored: Scores) -> list[Panel]:
                 rows.append(compact({"method": label(method), **task(dataset), **texts, "shade": shade}))
         if rows:
             alt_text = f"Scores with {label(algorithm)}: a row for each method, a column for each data set."
-            methods = len({row["method"] for row in rows})
-            panels.append(Panel("heat", label(algorithm), alt_text, rows, tall("heat", methods), "", algorithm))
+            height = {"height": 30 + CELL * len({row["method"] for row in rows})}
+            columns = len({row["task"] for row in rows})
+            panels.append(Panel("heat", label(algorithm), alt_text, rows, height, "", algorithm, columns))
     return panels
 
 
@@ -64,16 +68,20 @@ def shown(rows: alt.Chart) -> alt.Chart:
     return rows.transform_filter(f"!isValid(datum.dataset) || {in_filter('dataset', 'datasets')}")
 
 
-def differences(names: Names) -> dict:
-    """A dot for each method's difference from real data with its interval, in a band for each data set."""
-    legend = alt.Legend(orient="top", title=None, symbolType="circle", symbolOpacity=1, columns=2, labelFontSize=11)
-    rows = shown(coloured(names.colours, legend))
+def dots(names: Names, band: str, order: list[str] | None) -> dict:
+    """A dot for each method's difference from real data with its interval, in bands by a field of the rows.
+
+    Arguments:
+        order: of the bands; None for that of the rows.
+    """
+    rows = shown(coloured(names.colours))
+    axis = alt.Axis(grid=True, tickBand="extent", labelLimit=190)
     position = {
-        "y": alt.Y("task:N", sort=names.tasks, title=None, axis=alt.Axis(grid=True, tickBand="extent", labelLimit=190)),
+        "y": alt.Y(f"{band}:N", sort=order, title=None, axis=axis),
         "yOffset": alt.YOffset("method:N", sort=list(names.colours)),
     }
     x = alt.X("value:Q", title="difference from real data", axis=alt.Axis(grid=False, tickCount=5))
-    tooltip = tips("method:N", "task:N", "difference:N", "interval:N", "mean:N")
+    tooltip = tips("method:N", f"{band}:N", "difference:N", "interval:N", "mean:N")
     zero = chart().transform_aggregate(rows="count()").transform_calculate(zero="0")
     lines = rows.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.8)
     ends = alt.X("low:Q", title="difference from real data")
@@ -84,6 +92,16 @@ def differences(names: Names) -> dict:
             rows.mark_circle(size=60, opacity=1).encode(**position, x=x, tooltip=tooltip),
         ]
     )
+
+
+def differences(names: Names) -> dict:
+    """Differences from real data, in a band for each data set."""
+    return dots(names, "task", names.tasks)
+
+
+def ablations(names: Names) -> dict:
+    """Differences from real data at the same value of a parameter, in a band for each value."""
+    return dots(names, "setting", None)
 
 
 def heat(names: Names) -> dict:
@@ -98,12 +116,14 @@ def heat(names: Names) -> dict:
     tooltip = tips("method:N", "task:N", "score:N", "interval:N", "difference:N")
     on = alt.condition("abs(datum.shade) > 0.6", alt.value("white"), alt.value("#22262b"))
     squares, words = rows.mark_rect(stroke="white"), rows.mark_text(fontSize=11)
-    return finished(
+    drawn = finished(
         [
             squares.encode(**position, color=colour, tooltip=tooltip),
             words.encode(**position, text="score:N", color=on, tooltip=tooltip),
         ]
     )
+    return drawn | {"padding": {**PADDING, "right": 44}}  # where the slanted names end
 
 
-DRAWN = (differences, heat)
+DRAWN = (differences, ablations, heat)
+DOTTED = ("differences", "ablations")

@@ -11,10 +11,11 @@ from markupsafe import Markup
 
 from stages.report.page import charts, films, overview, provenance, vega
 from stages.report.page.embedded import data_sections
-from stages.report.page.panels import Panel
+from stages.report.page.panel import Panel
 from stages.report.statistics.scores import Scores
 from stages.report.style.colours import palette
 from stages.report.style.words import blocks, label, number
+from stages.report.tables.contents import Contents
 from stages.report.tables.notes import headline, source, subject
 from stages.report.tables.scores import gain_cell
 from stages.report.tables.table import Table
@@ -28,14 +29,14 @@ FEW, LARGE = ("tasks", "differences"), 3  # sections that are unfolded at first:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: heading, tables, charts, figures and films. An empty section is not shown.
+    """A section of the page: heading, tables, charts, films and parts that fold. An empty section is not shown.
 
     Attributes:
         name: by which links lead to it.
         panels: (title, caption, panels) of each group of charts.
-        text: above tables and films.
-        figures: from `embedded.figure`.
+        text: above charts, films and parts.
         films: from `films.films`.
+        parts: sections within this one.
     """
 
     name: str
@@ -43,11 +44,17 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     panels: list[tuple[str, str, list[Panel]]] = field(default_factory=list)
     text: str = ""
-    figures: list[dict] = field(default_factory=list)
     films: list[dict] = field(default_factory=list)
+    parts: list["Section"] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.tables or self.figures or self.films or any(panels for *_, panels in self.panels))
+        return bool(self.tables or self.films or self.parts or self.charts)
+
+    @property
+    def charts(self) -> list[Panel]:
+        """Its panels in the page's order, those of its parts last."""
+        own = [panel for *_, panels in self.panels for panel in panels]
+        return own + [panel for part in self.parts for panel in part.charts]
 
 
 def cards(scores: Scores) -> list[dict]:
@@ -96,6 +103,19 @@ def parameter_sections(content: dict) -> list[dict]:
     return [{"title": title, "blocks": blocks(record)} for title, record in {RUN: root, **shown}.items()]
 
 
+def legend(panels: list[Panel], scores: Scores, colours: dict[str, str]) -> list[dict]:
+    """Names, labels and colours of the methods in charts of dots; empty for other charts. A method outside the grid has
+    no name, and is never hidden.
+    """
+    names = {label(method): method for method in scores.methods}
+    drawn = {row["method"] for panel in panels if panel.kind in overview.DOTTED for row in panel.rows}
+    return [
+        {"name": names.get(text, ""), "label": text, "colour": colour}
+        for text, colour in colours.items()
+        if text in drawn
+    ]
+
+
 def script(content) -> Markup:
     """JSON that is safe inside a script element."""
     return Markup(json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/"))
@@ -106,20 +126,22 @@ def breakable(name: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[_./@-])", name))
 
 
-def render(scores: Scores, params: dict, sections: list[Section], folder: Path) -> str:
+def render(contents: Contents, params: dict, sections: list[Section], folder: Path) -> str:
     """The whole page. `params` is the content of params.yaml; `folder` holds the data cards' figures."""
+    scores = contents.scores
     templates = FileSystemLoader(Path(__file__).parent)
     options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = Environment(loader=templates, autoescape=True, **options)
-    environment.filters.update(breakable=breakable, script=script)
+    known = {*scores.collected, *scores.methods, *scores.algorithms}  # to the filter
+    environment.filters.update(breakable=breakable, script=script, known=lambda name: name if name in known else "")
     title, line = headline(scores)
     shown = [section for section in sections if section]
     first = overview.difference_panels(scores)
-    panels = [*first, *(panel for section in shown for *_, group in section.panels for panel in group)]
+    panels = [*first, *(panel for section in shown for panel in section.charts)]
     tasks = [overview.task(dataset)["task"] for dataset in scores.datasets]
-    names = vega.Names(palette(scores.methods), list(map(label, scores.algorithms)), tasks)
-    records = provenance.records(scores)
-    contents = [*((section.name, section.title) for section in shown), *LAST.items()]
+    methods = [*scores.methods, *(name for each in contents.ablations for name in each.frame["method"])]
+    names = vega.Names(palette(list(dict.fromkeys(methods))), list(map(label, scores.algorithms)), tasks)
+    records = [*provenance.records(scores), *provenance.ablation_records(contents.ablations)]
     return environment.get_template("page.html.jinja").render(
         title=title,
         line=line,
@@ -128,7 +150,8 @@ def render(scores: Scores, params: dict, sections: list[Section], folder: Path) 
         first=first,
         choices=choices(scores, names.colours),
         sections=shown,
-        contents=contents,
+        contents=[*((section.name, section.title) for section in shown), *LAST.items()],
+        legend=lambda panels: legend(panels, scores, names.colours),
         opened=[name for name in MAIN if len(scores.collected) <= LARGE or name in FEW],
         panels=[panel.content for panel in panels],
         specifications=charts.specifications({panel.kind for panel in panels}, names),

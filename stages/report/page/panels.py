@@ -1,53 +1,13 @@
 """Data of the page's charts: rows for each panel, with alternative text."""
 
-from dataclasses import dataclass, field
-
-import numpy as np
 import pandas as pd
 
+from stages.report.page.panel import Panel, compact
 from stages.report.statistics.scores import Scores
 from stages.report.style.words import bracket, label, listed, mean_text, number, share
 from stages.report.tables.costs import making
 from stages.report.tables.fidelity import error_curves
 from stages.report.tables.gains import MEASURES, drawn
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One chart.
-
-    Attributes:
-        kind: of `charts.KINDS`.
-        title: over it.
-        alt: alternative text.
-        rows: its data.
-        values: of the chart's signals; and "height" in pixels, if it is not `vega.HEIGHT`.
-        dataset, algorithm: names by which the page filters; empty if the panel covers all.
-    """
-
-    kind: str
-    title: str
-    alt: str
-    rows: list[dict]
-    values: dict = field(default_factory=dict)
-    dataset: str = ""
-    algorithm: str = ""
-
-    @property
-    def content(self) -> dict:
-        """What the page's script needs; rows are lists in the order of `keys`, which halves a large page."""
-        keys = list(dict.fromkeys(key for row in self.rows for key in row))
-        rows = [[row.get(key) for key in keys] for row in self.rows]
-        return {"kind": self.kind, "alt": self.alt, "keys": keys, "rows": rows, "values": self.values}
-
-
-def compact(record: dict) -> dict:
-    """Drops unknown values and rounds floats to five digits."""
-    return {
-        key: float(f"{value:.5g}") if isinstance(value, float) else value
-        for key, value in record.items()
-        if value is not None and not (isinstance(value, float) and np.isnan(value))
-    }
 
 
 def named(values) -> str:
@@ -130,7 +90,8 @@ def improvements(scored: Scores, frame: pd.DataFrame) -> list[Panel]:
             for row in frame[frame["algorithm"] == algorithm].itertuples()
         ]
         alt = f"Probability that a run of each method scores above one of each other, with {label(algorithm)}."
-        panels.append(Panel("improvements", label(algorithm), alt, rows, algorithm=algorithm))
+        columns = len({row["over"] for row in rows})
+        panels.append(Panel("improvements", label(algorithm), alt, rows, algorithm=algorithm, columns=columns))
     return panels
 
 

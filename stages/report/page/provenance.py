@@ -16,6 +16,7 @@ import yaml
 from stages.common.timing import digest, timing
 from stages.report.statistics.scores import AVERAGE, Scores
 from stages.report.style.words import label, number, rows, sentence
+from stages.report.tables.ablations import FOLDER, Ablation
 from stages.report.tables.costs import seconds
 from stages.report.tables.table import origin
 
@@ -110,6 +111,12 @@ def ran_on(stages: list[Stage]) -> list[str]:
     return list(dict.fromkeys(lines)) or [NOT_RECORDED]
 
 
+def blank(key: str, title: str) -> dict:
+    """The page's record of what no single stage made."""
+    empty = {"notes": [], "stages": [], "ran_on": [], "parts": [], "command": ""}
+    return {"key": key, "anchor": anchor(key), "title": title, **empty}
+
+
 def record(key: str, title: str, path: str, stages: dict[str, Stage], facts: list[str]) -> dict:
     """The page's record of one file."""
     behind = lineage(path, stages)
@@ -120,14 +127,10 @@ def record(key: str, title: str, path: str, stages: dict[str, Stage], facts: lis
         notes.append(f"{path} no longer exists; this record is of the file that was collected.")
     elif digest(path) != behind[-1].outputs[path]:
         notes.append(f"{path} differs from the file in dvc.lock; dvc repro would make it again.")
-    return {
-        "key": key,
-        "anchor": anchor(key),
-        "title": title,
+    return blank(key, title) | {
         "notes": notes,
         "stages": [stage_line(stage) for stage in behind],
         "ran_on": ran_on(behind),
-        "parts": [],
         "command": f"dvc repro {behind[-1].name}" if behind else "dvc repro",
     }
 
@@ -141,6 +144,16 @@ def seeds(cell: dict, values) -> str:
         for value, generator in zip(values, generators, strict=True)
     ]
     return f"Seeds: {', '.join(scores)}."
+
+
+def ablation_records(ablations: list[Ablation]) -> list[dict]:
+    """A record for every ablation: how it was run, and the file with its numbers."""
+    entries = []
+    for each in ablations:
+        path = f"{FOLDER.as_posix()}/{each.name}.csv"
+        made = f"{path}, md5 {digest(path)}, written by `python -m ablations {each.param}`."
+        entries.append(blank(each.origin, f"Ablation of {each.param}") | {"notes": [*each.about, made]})
+    return entries
 
 
 def records(scores: Scores) -> list[dict]:
@@ -164,7 +177,5 @@ def records(scores: Scores) -> list[dict]:
             shown = " × ".join(map(label, names)) or "The data"
             parts = [(dataset, anchor(origin(dataset, *names))) for dataset in scores.collected]
             key = origin(AVERAGE, *names)
-            common = {"key": key, "anchor": anchor(key), "title": f"{sentence(shown)}, average over data sets"}
-            blank = {"notes": [], "stages": [], "ran_on": [], "command": ""}
-            entries.append({**common, **blank, "parts": parts})
+            entries.append(blank(key, f"{sentence(shown)}, average over data sets") | {"parts": parts})
     return entries

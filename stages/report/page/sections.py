@@ -1,15 +1,11 @@
-"""The page's sections in order: tables, charts and figures under their headings."""
+"""The page's sections in order: tables and charts under their headings."""
 
-from dataclasses import replace
-from pathlib import Path
-
-from stages.report.page import overview, panels
-from stages.report.page.embedded import figure, steered
+from stages.report.page import ablations, overview, panels
+from stages.report.page.embedded import steered
 from stages.report.page.films import films
 from stages.report.page.page import Section
 from stages.report.statistics.scores import AVERAGE
 from stages.report.style.words import plural
-from stages.report.tables.ablations import table
 from stages.report.tables.contents import Contents
 from stages.report.tables.gains import correlation_notes
 from stages.report.tables.table import Table
@@ -17,19 +13,9 @@ from stages.report.tables.table import Table
 BEHAVIOUR = "The dashed line is the average of the data's own episodes."
 
 
-def noted_once(tables: list[Table]) -> list[Table]:
-    """The tables, each without the notes that a later one repeats."""
-    later = [{note for other in tables[k + 1 :] for note in other.notes} for k in range(len(tables))]
-    return [
-        replace(table, notes=[note for note in table.notes if note not in repeated])
-        for table, repeated in zip(tables, later, strict=True)
-    ]
-
-
-def sections(contents: Contents, folder: Path) -> list[Section]:
-    """The sections in order; the page leaves out those with nothing to show. `folder` holds the figures."""
+def sections(contents: Contents) -> list[Section]:
+    """The sections in order; the page leaves out those with nothing to show."""
     scores, tables, frames = contents.scores, contents.tables, contents.frames
-    ablated = noted_once([table(ablation) for ablation in contents.ablations])
 
     def named(*names: str) -> list[Table]:
         return [tables[name] for name in names if name in tables]
@@ -104,10 +90,5 @@ def sections(contents: Contents, folder: Path) -> list[Section]:
             text=played,
             films=films(scores),
         ),
-        Section(
-            "ablations",
-            "Ablations",
-            ablated,
-            figures=[figure(folder / f"{each.name}.png", each.title, "", each.title) for each in ablated],
-        ),
+        ablations.section(contents.ablations, scores),
     ]

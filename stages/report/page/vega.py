@@ -6,6 +6,7 @@ import altair as alt
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 HEIGHT = 240
+PADDING = {"left": 5, "top": 5, "right": 14, "bottom": 5}  # the last label of an axis reaches beyond it
 AXES = ("datasets", "methods", "algorithms")  # signals that the page's filter sets
 INK = alt.value("currentColor")  # the page's, light or dark
 
@@ -26,10 +27,10 @@ def chart() -> alt.Chart:
     return alt.Chart(alt.NamedData("rows"))
 
 
-def coloured(colours: dict[str, str], legend: alt.Legend | None = None) -> alt.Chart:
+def coloured(colours: dict[str, str]) -> alt.Chart:
     """Rows of the methods that are shown, in their colours."""
     scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-    return chart().transform_filter(in_filter()).encode(color=alt.Color("method:N", scale=scale, legend=legend))
+    return chart().transform_filter(in_filter()).encode(color=alt.Color("method:N", scale=scale, legend=None))
 
 
 def level(signal: str, dash: tuple = (5, 4)) -> alt.Chart:
@@ -42,7 +43,7 @@ def level(signal: str, dash: tuple = (5, 4)) -> alt.Chart:
 def finished(layers: list, **signals) -> dict:
     """The layers as a specification: full width, without frame, in the page's font."""
     params = [alt.param(name=name, value=value) for name, value in {**{axis: [] for axis in AXES}, **signals}.items()]
-    whole = alt.layer(*layers).properties(width="container", height=HEIGHT).add_params(*params)
+    whole = alt.layer(*layers).properties(width="container", height=HEIGHT, padding=PADDING).add_params(*params)
     whole = whole.configure(font=FONT, background="transparent").configure_view(stroke=None)
     look = {
         "labelFontSize": 11,

@@ -50,7 +50,8 @@ def main():
         for path in folder.iterdir():
             path.unlink()
     write_results(content)
-    for table in (*content.tables.values(), *map(ablations.table, content.ablations)):
+    ablated = (make(each) for each in content.ablations for make in (ablations.table, ablations.difference_table))
+    for table in (*content.tables.values(), *filter(None, ablated)):
         write(table, TABLES)
     draw(content)
     print(markdown(content.tables["scores"]), end="")

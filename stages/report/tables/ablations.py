@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from stages.common.files import write_json, write_text
+from stages.report.statistics.bootstrap import Estimate
 from stages.report.style.words import bracket, label, number
 from stages.report.tables.fidelity import short
-from stages.report.tables.table import Cell, Group, Row, Table
+from stages.report.tables.table import Cell, Group, Row, Table, origin
 
 FOLDER = Path("results/ablations")
 NOTE = (
@@ -20,6 +21,13 @@ NOTE = (
     " dimensions and steps. Steering: rank correlation of the return-to-go conditioned on and the one reached, beyond"
     " what the start predicts. Generation time: seconds spent on training the method's generators and sampling its"
     " transitions. Seconds are those of each stage's last run on the machine that ran the ablation."
+)
+
+
+DIFFERENCE_NOTE = (
+    "Differences: the method's score minus that of real data at the same value, with the same algorithm. Their"
+    " intervals are approximate: they follow from the two scores' intervals as for independent means (MOVER, Zou and"
+    " Donner 2008, Statistics in Medicine 27), while the report's other tables resample the seeds."
 )
 
 
@@ -45,6 +53,11 @@ class Ablation:
     def title(self) -> str:
         """Stem of its table and figure in reports/."""
         return f"ablation-{self.name}"
+
+    @property
+    def origin(self) -> str:
+        """Key of its provenance record on the page."""
+        return origin("ablations", self.name)
 
 
 def save(ablation: Ablation):
@@ -80,29 +93,83 @@ MEASURES = {  # heading → column and its number format
 }
 
 
-def score(cell: pd.Series) -> Cell:
-    return Cell(number(cell["score"]), under=bracket(cell))
-
-
-def table(ablation: Ablation) -> Table:
-    """A group for each data set and method, a row for each value; a single row if the parameter changes nothing."""
-    frame = ablation.frame
-    algorithms = list(dict.fromkeys(frame["algorithm"]))
-    measures = {heading: kind for heading, kind in MEASURES.items() if frame[kind[0]].notna().any()}
-    timed, groups = frame["seconds_policy"].notna().any(), []
+def parts(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """(data set, method, its rows); the rows of a single value, "every value", if the parameter changes nothing."""
+    shown = []
     for (dataset, method), part in frame.groupby(["dataset", "method"], sort=False):
         unchanged = len(part.drop(columns=["value", *TIMES]).drop_duplicates()) == part["algorithm"].nunique()
         if unchanged and part["value"].nunique() > 1:
             part = part.drop_duplicates("algorithm").assign(value="every value")
+        shown.append((dataset, method, part))
+    return shown
+
+
+def differences(frame: pd.DataFrame) -> pd.DataFrame:
+    """The methods' rows with `difference`, `difference_low` and `difference_high`: score minus that of real data at the
+    same value. The ends are NaN if an interval is missing.
+    """
+    keys = ["value", "dataset", "algorithm"]
+    real = frame[frame["method"] == "real"][[*keys, "score", "low", "high"]]
+    both = frame[frame["method"] != "real"].merge(real, on=keys, suffixes=("", "_real"))
+    below = np.hypot(both["score"] - both["low"], both["high_real"] - both["score_real"])
+    above = np.hypot(both["high"] - both["score"], both["score_real"] - both["low_real"])
+    gain = both["score"] - both["score_real"]
+    both = both.drop(columns=["score_real", "low_real", "high_real"])
+    return both.assign(difference=gain, difference_low=gain - below, difference_high=gain + above)
+
+
+def gain(row) -> Estimate:
+    """The difference in a row of `differences`."""
+    low, high = (None if np.isnan(end) else float(end) for end in (row["difference_low"], row["difference_high"]))
+    return Estimate(float(row["difference"]), None, low, high, None, {})
+
+
+def difference_table(ablation: Ablation) -> Table | None:
+    """A group for each data set and method, a row for each value; None without real data to compare with."""
+    frame = differences(ablation.frame)
+    if frame.empty:
+        return None
+    algorithms, groups = list(dict.fromkeys(frame["algorithm"])), []
+    for dataset, method, part in parts(frame):
+        rows = []
+        for value, group in part.groupby("value", sort=False):
+            gains = {row["algorithm"]: gain(row) for _, row in group.iterrows()}
+            cells = {
+                name: Cell(number(each.mean, sign=True), under=bracket(each), origin=ablation.origin)
+                for name, each in gains.items()
+            }
+            rows.append(Row(str(value), [cells.get(name, Cell(whole(None))) for name in algorithms], method))
+        groups.append(Group(f"{dataset}, {label(method)}", rows, dataset))
+    title, notes = f"Ablation of {ablation.param}, difference from real data", [*ablation.about, DIFFERENCE_NOTE]
+    name, columns = f"{ablation.title}-differences", list(map(label, algorithms))
+    kept = frame[["value", "dataset", "method", "algorithm", "difference", "difference_low", "difference_high"]]
+    heads = {"corner": ablation.param, "over": "data set, method"}
+    return Table(name, title, columns, groups, notes, kept, **heads, algorithms=algorithms)
+
+
+def table(ablation: Ablation) -> Table:
+    """All numbers: a group for each data set and method, a row for each value."""
+    frame, key = ablation.frame, ablation.origin
+    algorithms = list(dict.fromkeys(frame["algorithm"]))
+    measures = {heading: kind for heading, kind in MEASURES.items() if frame[kind[0]].notna().any()}
+    timed, groups = frame["seconds_policy"].notna().any(), []
+    for dataset, method, part in parts(frame):
         rows = []
         for value, group in part.groupby("value", sort=False):
             cells = group.set_index("algorithm").astype(object).replace({np.nan: None})
-            scores = [score(cells.loc[name]) if name in cells.index else Cell(whole(None)) for name in algorithms]
+            scores = [
+                Cell(number(cells.loc[name]["score"]), under=bracket(cells.loc[name]), origin=key)
+                if name in cells.index
+                else Cell(whole(None))
+                for name in algorithms
+            ]
             first, seconds = cells.iloc[0], group["seconds_policy"]
-            others = [Cell(form(first[column])) for column, form in measures.values()]
-            total = [Cell(whole(seconds.sum() if seconds.notna().all() else None))] if timed else []
-            rows.append(Row(str(value), [*scores, *others, *total]))
-        groups.append(Group(f"{dataset}, {label(method)}", rows))
+            others = [Cell(form(first[column]), origin=key) for column, form in measures.values()]
+            total = [Cell(whole(seconds.sum() if seconds.notna().all() else None), origin=key)] if timed else []
+            rows.append(Row(str(value), [*scores, *others, *total], method))
+        groups.append(Group(f"{dataset}, {label(method)}", rows, dataset))
     columns = [*map(label, algorithms), *measures, *(["policies, s"] if timed else [])]
     title, notes = f"Ablation of {ablation.param}", [*ablation.about, NOTE]
-    return Table(ablation.title, title, columns, groups, notes, frame, ablation.param, "data set, method")
+    axes = [*algorithms, *[""] * (len(columns) - len(algorithms))]
+    heads = {"corner": ablation.param, "over": "data set, method"}
+    return Table(ablation.title, title, columns, groups, notes, frame, **heads, algorithms=axes)
