@@ -7,11 +7,7 @@ from stages.report.page.vega import INK, PADDING, Names, chart, coloured, finish
 from stages.report.statistics.scores import AVERAGE, Scores
 from stages.report.style.words import bracket, label, mean_text, number, sentence
 
-DOT, BAND, CELL = (
-    10,
-    18,
-    26,
-)  # pixels: height of a dot's row, least height of a band of dots, height of a heat map's row
+DOT, BAND, CELL = 10, 18, 26  # pixels: a dot's row, the least for a band of dots, a row of the heat map
 
 
 def task(dataset: str) -> dict:
