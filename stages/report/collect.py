@@ -4,14 +4,12 @@ DVC cannot expand a list in `deps`, and a stage may not depend on a folder that 
 reads `results/<dataset>/`, and the report reads only what it gathers; files of an earlier grid stay out of the report.
 """
 
-from collections import Counter
 from pathlib import Path
 
 from stages.common.files import read_json, write_json
 from stages.common.settings import root
 from stages.common.stage import begin
 from stages.common.timing import digest
-from stages.report.style.words import NOT_RUN
 
 READS = root("methods", "algorithms")
 PHASES = ("diffusion", "idm", "augment", "steering")  # of DAWM; each leaves its own measurements
@@ -21,8 +19,8 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
     """All results of one data set that the report needs.
 
     Returns:
-        {"dataset", "data", "phases", "fidelity" of the methods that were run, "cells" in the order of the grid with
-        their files' md5, "absent": cells without scores, with what to show and the reason}.
+        {"dataset", "data", "phases", "fidelity" of the methods that were run, "cells" in the order of the grid
+        with their files' md5, "absent": cells without scores, with what to show and the reason}.
 
     Raises:
         SystemExit: if a cell's file is missing, holds another cell or has another number of seeds; names cell and file.
@@ -45,17 +43,15 @@ def collect(dataset: str, methods: list[str], algorithms: list[str], folder: Pat
                 first = f"{cells[0]['method']}-{cells[0]['algorithm']}.json has {len(cells[0]['seeds'])}"
                 raise SystemExit(f"{name}: {path} has {len(cell['seeds'])} seeds, {first}; run: dvc repro")
             cells.append({**cell, "md5": digest(path)})
-    not_run = Counter(cell["method"] for cell in absent if cell["absent"]["shown"] == NOT_RUN)
-    made = [method for method in methods if not_run[method] < len(algorithms)]
-    phases = PHASES if "dawm" in made else ()
+    scored = {cell["method"] for cell in cells}
+    records = {method: folder / f"fidelity-{method}.json" for method in methods}
+    records = {method: path for method, path in records.items() if method in scored or path.exists()}
+    phases = PHASES if "dawm" in records else ()
     return {
         "dataset": dataset,
         "data": read_json(folder / "data.json", f"data of {dataset}"),
         "phases": {phase: read_json(folder / f"{phase}.json", f"phase {phase} of {dataset}") for phase in phases},
-        "fidelity": {
-            method: read_json(folder / f"fidelity-{method}.json", f"fidelity of {dataset} × {method}")
-            for method in made
-        },
+        "fidelity": {method: read_json(path, f"fidelity of {dataset} × {method}") for method, path in records.items()},
         "cells": cells,
         "absent": absent,
     }
