@@ -264,9 +264,10 @@ def test_page_is_self_contained_and_its_headline_follows_the_scores(built, tmp_p
     for folder, word, gain in ((built.folder, "more", 6.0), (tmp_path, "less", -6.0)):
         page = (folder / "reports/index.html").read_text()
         headline = re.search(r"<h1>(.*?)</h1>", page)[1]
-        assert headline == f"DAWM scores 6.0 points {word} than real data alone, and the 90% intervals do not overlap."
+        sure = "and the 90% interval of the difference excludes 0"
+        assert headline == f"DAWM scores 6.0 points {word} than real data alone, {sure}."
         assert "Averaged over TD3+BC and IQL on 2 data sets" in page  # without behaviour cloning
-        assert number(gain, sign=True) in page
+        assert f"; difference {number(gain, sign=True)} [" in page
     tables = " ".join(re.findall(r'<table class="grid[^>]*>.*?</table>', page, re.S)).lower()
     assert all(label(name).lower() in tables for name in [*METHODS, *ALGORITHMS])
     assert page.count("&lt;b&gt;0.25") == 6  # three phases of two data sets

@@ -151,7 +151,6 @@ def test_difference_and_average_by_hand():
     gain = difference(five, three, 0.9)
     assert (gain.mean, gain.low, gain.high, gain.excludes_zero) == (2, 2, 2, True)
     assert not difference(five, five, 0.9).excludes_zero
-    assert (three.overlaps(five), three.overlaps(three)) == (False, True)
     other = cell([0, 2, 4, 6, 8], stratum=("other",))
     mixed = average([other, five], 0.9)
     assert (other.mean, other.std, mixed.mean, mixed.std) == pytest.approx((4, 10**0.5, 4.5, 2.5**0.5))  # of n − 1

@@ -142,9 +142,6 @@ class Estimate:
     def excludes_zero(self) -> bool | None:
         return None if self.low is None else self.low > 0 or self.high < 0
 
-    def overlaps(self, other: "Estimate") -> bool | None:
-        return None if self.low is None or other.low is None else self.low <= other.high and other.low <= self.high
-
 
 def estimate(values, resamples: Resamples, confidence: float) -> Estimate:
     """Estimate of one cell from the mean score of each seed, (seeds,)."""

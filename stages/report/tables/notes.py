@@ -47,11 +47,12 @@ def overall(scores: Scores, method: str) -> Estimate:
     return average(parts, scores.confidence)
 
 
-def overlap(first: Estimate, second: Estimate, confidence: float) -> str:
-    """The part of the headline that says whether two intervals overlap."""
-    if first.overlaps(second) is None:
-        return "with too few seeds for intervals"
-    return f"and the {percent(confidence)} intervals {'overlap' if first.overlaps(second) else 'do not overlap'}"
+def certainty(gain: Estimate, confidence: float) -> str:
+    """The part of the headline that says whether a difference may be chance."""
+    if gain.excludes_zero is None:
+        return "with too few seeds for an interval"
+    kind = "excludes" if gain.excludes_zero else "includes"
+    return f"and the {percent(confidence)} interval of the difference {kind} 0"
 
 
 def scope(scores: Scores) -> str:
@@ -80,8 +81,9 @@ def headline(scores: Scores) -> tuple[str, str]:
         size = f"as many {unit} as real data alone"
     pairs = ((method, ours), ("real", real))
     numbers = [f"{label(name)} {number(mean.mean)} {bracket(mean)}".strip() for name, mean in pairs]
-    line = f"{sentence(scope(scores))}: {listed(numbers)}."
-    return f"{sentence(label(method))} scores {size}, {overlap(ours, real, scores.confidence)}", line
+    apart = f"difference {number(gain.mean, sign=True)} {bracket(gain)}".strip()
+    line = f"{sentence(scope(scores))}: {', '.join(numbers)}; {apart}."
+    return f"{sentence(label(method))} scores {size}, {certainty(gain, scores.confidence)}", line
 
 
 def points(scores: Scores) -> str:
