@@ -1,6 +1,6 @@
 """How long a study takes on two cores, from speeds measured in it and in the default run."""
 
-UPDATES = {"td3bc": 170.0, "iql": 115.0}  # a second, of five seeds with the small preset's networks
+UPDATES = {"td3bc": 150.0, "iql": 105.0}  # a second, of five seeds with the small preset's networks
 SLOW = 80.0  # where nothing was measured
 EVALUATION = 7.0  # seconds for a cell
 MAKING = {  # seconds for the transitions of one generator, training of its networks included, at 4,000 updates
