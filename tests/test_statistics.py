@@ -109,6 +109,29 @@ def test_how_often_intervals_hold_the_mean(tasks, seeds, plain, wide):
     assert wide[0] < shares[1] < wide[1]
 
 
+@pytest.mark.parametrize(
+    ("tasks", "share", "coverage"), [(1, 0.5, 0.94), (1, 1.0, 0.86), (3, 0.0, 0.99), (3, 0.5, 0.97), (3, 1.0, 0.93)]
+)
+def test_how_often_intervals_of_a_difference_hold_it_with_two_generators(tasks, share, coverage):
+    """Five seeds of two generators against five of real data; `share` of the variance is the generators'."""
+    random, clusters, held = np.random.default_rng(0), np.array([0, 1, 0, 1, 0]), []
+
+    def drawn(name: str, k: int, share: float, clusters) -> list:
+        common = np.sqrt(share) * random.normal(size=2)[clusters] if share else 0.0
+        values = np.sqrt(1 - share) * random.normal(size=5) + common
+        own = None if name == "real" else list(clusters)
+        return estimate(values, resample((name, k), 5, own, random, 500), 0.95)
+
+    for _ in range(400):
+        sides = [
+            average([drawn(name, k, part, clusters) for k in range(tasks)], 0.95)
+            for name, part in (("method", share), ("real", 0.0))
+        ]
+        gain = difference(*sides, 0.95)
+        held.append(gain.low <= 0 <= gain.high)
+    assert np.mean(held) == pytest.approx(coverage, abs=0.035)
+
+
 def test_an_interval_needs_five_units_or_several_data_sets():
     estimates = [cell(range(seeds)) for seeds in (1, 2, 4, 5)]
     assert [each.low is None for each in estimates] == [True, True, True, False]
