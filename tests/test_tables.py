@@ -127,7 +127,8 @@ def test_too_few_seeds_are_noted_and_no_interval_is_printed(tmp_path, monkeypatc
     assert "3 seeds are too few for an interval on one data set; at least 5 are needed" in markdown(table)
     assert "[" not in markdown(table)
     assert table.frame[["low", "high"]].isna().all().all()
-    assert "too few seeds for an interval" in markdown(gathered)
+    assert "no interval |" in markdown(gathered)
+    assert "- No interval: too few seeds or generators." in markdown(gathered)
     assert "tied" not in set(table.frame["mark"])
 
 

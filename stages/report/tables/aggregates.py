@@ -6,9 +6,10 @@ import pandas as pd
 from stages.report.statistics.aggregates import EXPERT, METRICS, aggregate, improvement, profile
 from stages.report.statistics.scores import Scores
 from stages.report.style.words import bracket, label, number, percent, plural, sentence, share
-from stages.report.tables.notes import TOO_FEW, absent, subject
+from stages.report.tables.notes import absent, subject
 from stages.report.tables.table import Cell, Group, Row, Table, origin, tone
 
+NO_INTERVAL = "no interval"
 THRESHOLDS = 101  # number of thresholds in a performance profile
 
 
@@ -37,7 +38,13 @@ def aggregate_cell(row, form, key: str, even: float | None = None) -> Cell:
     """
     interval = bracket(row, form)
     colour = tone(row.low, row.high, even) if interval and even is not None else ""
-    return Cell(form(row.point), under=interval or TOO_FEW, tone=colour, origin=key)
+    return Cell(form(row.point), under=interval or NO_INTERVAL, tone=colour, origin=key)
+
+
+def unknown(groups: list[Group]) -> list[str]:
+    """A note if a cell has no interval."""
+    cells = [cell for group in groups for row in group.rows for cell in row.cells]
+    return ["No interval: too few seeds or generators."] if any(cell.under == NO_INTERVAL for cell in cells) else []
 
 
 def aggregate_table(scores: Scores, frame: pd.DataFrame) -> Table | None:
@@ -59,6 +66,7 @@ def aggregate_table(scores: Scores, frame: pd.DataFrame) -> Table | None:
         " middle half of all runs. Median, mean: of the data sets' means. Optimality gap: average shortfall"
         f" of the runs from {EXPERT:g}; less is better.",
         f"Brackets: {percent(scores.confidence)} interval, stratified bootstrap over seeds.",
+        *unknown(groups),
         *absent(scores),
     ]
     return Table("aggregates", "Aggregates", list(METRICS), groups, shown, frame, over="algorithm")
@@ -107,6 +115,7 @@ def improvement_table(scores: Scores, frame: pd.DataFrame) -> Table | None:
         " 0.5 means no difference.",
         "If all seeds of one method score above all seeds of the other, so do all resamples, and the interval"
         " understates the uncertainty.",
+        *unknown([Group("", rows)]),
         *absent(scores),
     ]
     title = f"Probability that {label(method)} improves on each method"

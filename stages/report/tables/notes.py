@@ -50,7 +50,7 @@ def overall(scores: Scores, method: str) -> Estimate:
 def certainty(gain: Estimate, confidence: float) -> str:
     """The part of the headline that says whether a difference may be chance."""
     if gain.excludes_zero is None:
-        return "with too few seeds for an interval"
+        return f"with {TOO_FEW}"
     kind = "excludes" if gain.excludes_zero else "includes"
     return f"and the {percent(confidence)} interval of the difference {kind} 0"
 
