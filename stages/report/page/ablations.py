@@ -19,7 +19,6 @@ from stages.report.tables.ablations import (
     parts,
     table,
 )
-from stages.report.tables.table import Table
 
 
 def panels(ablation: Ablation, scores: Scores) -> list[Panel]:
@@ -49,18 +48,13 @@ def panels(ablation: Ablation, scores: Scores) -> list[Panel]:
     return shown
 
 
-def without(table: Table, note: str) -> Table:
-    return replace(table, notes=[line for line in table.notes if line != note])
-
-
 def part(ablation: Ablation, scores: Scores) -> Section:
     """One ablation's charts and tables, without the notes that all ablations share."""
-    gains, numbers = difference_table(ablation), replace(table(ablation), title="Scores, fidelity and cost")
-    tables = (
-        [replace(gains, title="Difference from real data", notes=[]), without(numbers, NOTE)]
-        if gains
-        else [without(numbers, NOTE)]
-    )
+    gains, numbers = difference_table(ablation), table(ablation)
+    own = [line for line in numbers.notes if line != NOTE]
+    tables = [replace(numbers, title="Scores, fidelity and cost", notes=own)]
+    if gains:
+        tables.insert(0, replace(gains, title="Difference from real data", notes=[]))
     caption = f"Method minus real data at the same value of {ablation.param}, in points; lines are intervals."
     charts = [("Difference from real data", caption, panels(ablation, scores))]
     return Section(ablation.title, ablation.param, tables, charts)
