@@ -79,6 +79,10 @@ def refusal() -> str:
             {"local": {"transitions": -1}},
             "params.yaml: local.transitions = -1: Input should be greater than or equal to 1, or Input should be ",
         ),
+        (
+            {"local": {"transitions": 0.00001}},
+            f"params.yaml: fidelity.neighbours = 10 exceeds a quarter of {DATASET}'s ",
+        ),
         ({"target_return": "big"}, "params.yaml: target_return = 'big': Input should be a valid number, or "),
         (
             {"diffusion": {"process": "ddpm"}},
@@ -134,7 +138,7 @@ def refusal() -> str:
         ),
         (
             {"local": {"transitions": 399}, "fidelity": {"neighbours": 100}},
-            "params.yaml: fidelity.neighbours = 100 exceeds a quarter of local.transitions = 399",
+            f"params.yaml: fidelity.neighbours = 100 exceeds a quarter of {DATASET}'s 399 (local.transitions)",
         ),
         (
             {"fidelity": {"neighbours": 11, "transitions": 10}},

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from stages.common.transitions import Transitions
 from stages.data import local
 from stages.data.__main__ import check_environment, summary, write
+from stages.data.settings import Local
 from stages.tasks.environments import ENVIRONMENTS
 from stages.tasks.simulator import make
 from stages.tasks.tasks import D4RL_TRANSITIONS, TIERS, Task, check_dataset, d4rl_files, gym_mujoco
@@ -141,6 +143,20 @@ def test_shares_are_whole_numbers_that_differ_by_one_at_most():
 
 def test_every_tier_has_d4rl_s_size():
     assert set(D4RL_TRANSITIONS) == set(TIERS)
+
+
+@pytest.mark.parametrize(
+    ("written", "count"), [(7, 7), (1, 1), ("d4rl", 302_000), (0.15, 45_300), (0.05, 15_100), (1e-9, 1)]
+)
+def test_the_size_of_a_local_data_set_is_a_number_or_a_share_of_d4rl_s(written, count):
+    assert Local(transitions=written).count("walker2d-medium-replay") == count
+    assert type(Local(transitions=written).count("walker2d-medium-replay")) is int
+
+
+@pytest.mark.parametrize("written", [0, 0.0, 1.0, 1.5, -0.1, True, "half"])
+def test_other_sizes_of_local_data_sets_are_refused(written):
+    with pytest.raises(ValidationError):
+        Local(transitions=written)
 
 
 def test_data_set_names_are_checked_by_source():

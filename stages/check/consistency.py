@@ -92,11 +92,14 @@ def compiler_exists(params):
 
 def fidelity_neighbours(params):
     """Neighbours are sought among `fidelity.transitions` sampled rows, at most, and among parts of the real data."""
-    neighbours, sample, rows = params.fidelity.neighbours, params.fidelity.transitions, params.local.transitions
+    neighbours, sample = params.fidelity.neighbours, params.fidelity.transitions
     if neighbours > sample:
         raise ValueError(f"fidelity.neighbours = {neighbours} exceeds fidelity.transitions = {sample}")
-    if params.source == "local" and rows != "d4rl" and neighbours > rows / 4:
-        raise ValueError(f"fidelity.neighbours = {neighbours} exceeds a quarter of local.transitions = {rows}")
+    for dataset in params.datasets if params.source == "local" else ():
+        if neighbours > (rows := params.local.count(dataset)) / 4:
+            raise ValueError(
+                f"fidelity.neighbours = {neighbours} exceeds a quarter of {dataset}'s {rows} (local.transitions)"
+            )
 
 
 def check(params):

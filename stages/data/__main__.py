@@ -72,7 +72,7 @@ def write(dataset: str, params):
     if params.source == "local":
         from stages.data import local
 
-        data = local.collect(dataset, params.local.transitions, params.discount, params.threads)
+        data = local.collect(dataset, params.local.count(dataset), params.discount, params.threads)
         task = gym_mujoco(parse(dataset)[0])
     elif params.source == "d4rl":
         from stages.data import d4rl

@@ -20,7 +20,7 @@ from stages.common.rng import numpy_stream
 from stages.common.transitions import Transitions
 from stages.tasks.environments import ENVIRONMENTS
 from stages.tasks.simulator import make
-from stages.tasks.tasks import D4RL_TRANSITIONS, parse
+from stages.tasks.tasks import parse
 
 BEHAVIOURS = Path(__file__).parent / "behaviours"
 PARTS = 10  # at least, of each data set; processes take them as they become free
@@ -107,20 +107,14 @@ def shares(count: int, parts: int) -> list[int]:
     return [share for share in (count // parts + (k < count % parts) for k in range(parts)) if share]
 
 
-def collect(dataset: str, transitions: int | str, discount: float, processes: int) -> Transitions:
+def collect(dataset: str, transitions: int, discount: float, processes: int) -> Transitions:
     """Collects `transitions` transitions of a data set, in equal shares from its behaviour policies.
 
     A share is collected in parts, each with its own random stream and its last episode truncated; `processes` processes
     take parts as they become free, so the data do not depend on their number.
-
-    Arguments:
-        transitions: a number, or "d4rl" for the size of D4RL's own file.
     """
     task, tier = parse(dataset)
     snapshots = behaviours(task, tier)
-    if transitions == "d4rl":
-        size = D4RL_TRANSITIONS[tier]
-        transitions = size[task] if isinstance(size, dict) else size
     sizes = [
         (snapshot, size)
         for snapshot, share in zip(snapshots, shares(transitions, len(snapshots)), strict=False)
