@@ -15,7 +15,7 @@ from ablations.table import frame
 from stages.report.figures.ablations import draw
 from stages.report.revisions import git
 from stages.report.style.words import plural
-from stages.report.tables.ablations import Ablation, save, table
+from stages.report.tables.ablations import Ablation, save, tables
 from stages.report.tables.table import markdown, write
 
 
@@ -45,10 +45,10 @@ def main():
         about.append(f"Left out: {', '.join(failed)}, whose run failed.")
     ablation = Ablation(given.param, about, rows)
     save(ablation)
-    report = table(ablation)
-    write(report, Path("reports/tables"))
-    draw(rows, given.param, Path("reports/figures") / f"{report.name}.png")
-    print(markdown(report), end="")
+    for table in tables(ablation):
+        write(table, Path("reports/tables"))
+        print(markdown(table))
+    draw(rows, given.param, Path("reports/figures") / f"{ablation.title}.png")
 
 
 if __name__ == "__main__":

@@ -56,5 +56,7 @@ def rows(run: Finished) -> list[dict]:
 
 
 def frame(finished: list[Finished]) -> pd.DataFrame:
-    """The numbers of all runs."""
-    return pd.DataFrame([row for run in finished for row in rows(run)])
+    """The numbers of all runs; NaN where there is none."""
+    numbers = pd.DataFrame([row for run in finished for row in rows(run)])
+    texts = ["value", "dataset", "method", "algorithm"]
+    return numbers.astype(dict.fromkeys(numbers.columns.difference(texts), float))

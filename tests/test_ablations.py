@@ -16,7 +16,7 @@ from stages.common.files import write_json, write_text
 from stages.common.timing import seconds, timed, timing
 from stages.report.figures.ablations import draw
 from stages.report.revisions import git
-from stages.report.tables.ablations import Ablation, difference_table, differences, table
+from stages.report.tables.ablations import Ablation, difference_table, differences, score_table, tables
 from stages.report.tables.table import markdown
 
 
@@ -127,7 +127,9 @@ def test_a_time_that_was_not_recorded_is_missing(finished, tmp_path):
     rows = frame(finished).set_index(["value", "dataset", "method"])["seconds_making"]
     assert np.isnan(rows["1", "hopper-medium", "dawm"])
     assert rows["3", "hopper-medium", "dawm"] == 30
-    assert "| hopper-medium, DAWM | 1 | 11.5" in markdown(table(Ablation("horizon", ["A note."], frame(finished))))
+    assert "| hopper-medium, DAWM | 1 | 11.5" in markdown(
+        score_table(Ablation("horizon", ["A note."], frame(finished)))
+    )
 
 
 def test_figure_and_table_show_every_value(finished, tmp_path):
@@ -135,7 +137,7 @@ def test_figure_and_table_show_every_value(finished, tmp_path):
     draw(numbers, "horizon", tmp_path / "horizon.png")
     assert (tmp_path / "horizon.png").stat().st_size > 10_000
     assert (tmp_path / "horizon.svg").stat().st_size > 10_000
-    text = markdown(table(Ablation("horizon", ["A note."], numbers)))
+    text = markdown(score_table(Ablation("horizon", ["A note."], numbers)))
     assert "| data set, method | horizon | TD3+BC | error, median |" in text
     assert "| hopper-medium, real data | 1 | 11.5 |" in text  # three seeds are too few for an interval
     assert "| hopper-medium-replay, DAWM | 3 | 31.5 |" in text
@@ -169,7 +171,7 @@ def test_a_method_that_the_parameter_does_not_change_has_one_row(finished):
     numbers = frame(finished)
     real = numbers[(numbers["method"] == "real") & (numbers["value"] == "1")]
     numbers = pd.concat([numbers[numbers["method"] != "real"], real, real.assign(value="3", seconds_policy=7.0)])
-    text = markdown(table(Ablation("horizon", ["A note."], numbers)))
+    text = markdown(score_table(Ablation("horizon", ["A note."], numbers)))
     assert "| hopper-medium, real data | every value | 11.5 |" in text
     assert "| hopper-medium, DAWM | 1 | 11.5 |" in text
     assert text.count("| hopper-medium, real data |") == 1
@@ -178,7 +180,7 @@ def test_a_method_that_the_parameter_does_not_change_has_one_row(finished):
 def test_a_cell_that_was_not_run_is_a_dash(finished):
     numbers = frame(finished)
     iql = numbers[numbers["method"] == "real"].assign(algorithm="iql")
-    text = markdown(table(Ablation("horizon", ["A note."], pd.concat([numbers, iql]))))
+    text = markdown(score_table(Ablation("horizon", ["A note."], pd.concat([numbers, iql]))))
     assert "| hopper-medium, DAWM | 1 | 11.5 | – |" in text
     assert "| hopper-medium, real data | 1 | 11.5 | 11.5 |" in text
 
@@ -207,3 +209,11 @@ def test_differences_are_from_real_data_at_the_same_value_with_intervals_of_both
     assert "- A note." in text
     assert made.frame.columns.tolist()[-3:] == ["difference", "difference_low", "difference_high"]
     assert difference_table(Ablation("horizon", [], numbers[numbers["method"] != "real"])) is None
+
+
+def test_the_table_of_differences_needs_real_data(finished):
+    numbers = frame(finished)
+    names = ["ablation-horizon", "ablation-horizon-differences"]
+    assert [each.name for each in tables(Ablation("horizon", [], numbers))] == names
+    without = Ablation("horizon", [], numbers[numbers["method"] != "real"])
+    assert [each.name for each in tables(without)] == names[:1]

@@ -27,6 +27,7 @@ from stages.report.statistics.grid import READS
 from stages.report.statistics.scores import AVERAGE
 from stages.report.tables import notes
 from stages.report.tables.contents import Contents, contents
+from stages.report.tables.headline import headline
 from stages.tasks.tasks import gym_mujoco
 from tests import test_report
 from tests.conftest import report
@@ -149,7 +150,7 @@ def test_estimates_compare_the_same_cells(built, monkeypatch):
     assert scores.cells[AVERAGE, "real", "rsp"].mean == pytest.approx(37.1)
     assert {names[1:] for names in scores.differences} == {("dawm", "td3bc")}
     assert set(frames["improvements"]["algorithm"]) == {"td3bc"}
-    title, line = notes.headline(scores)  # RSP's scores, which DAWM lacks, do not count for real data either
+    title, line = headline(scores)  # RSP's scores, which DAWM lacks, do not count for real data either
     assert title.startswith("DAWM scores 6.0 points more than real data alone")
     assert line.startswith("Averaged over TD3+BC on 2 data sets: DAWM 38.1")
     marks = content.tables["scores"].frame.query("algorithm == 'rsp'")["mark"]
@@ -275,7 +276,7 @@ def test_averages_and_comparisons_take_the_cells_that_all_data_sets_have(partly_
     assert scores.methods_with("td3bc") == ["real", "synther"]
     assert scores.methods_with("td3bc", DATASETS[1]) == ["real", "dawm", "synther"]
     assert scores.algorithms_with("dawm", "real") == ["iql"]
-    assert notes.headline(scores)[1].startswith("Averaged over IQL on 2 data sets: DAWM")
+    assert headline(scores)[1].startswith("Averaged over IQL on 2 data sets: DAWM")
     pairs = frames["improvements"][["algorithm", "method", "over"]].drop_duplicates()
     assert set(map(tuple, pairs.to_numpy())) == {
         *(("td3bc", *pair) for pair in (("real", "synther"), ("synther", "real"))),

@@ -17,7 +17,7 @@ from stages.report.tables.ablations import (
     differences,
     gain,
     parts,
-    table,
+    score_table,
 )
 
 
@@ -50,7 +50,7 @@ def panels(ablation: Ablation, scores: Scores) -> list[Panel]:
 
 def part(ablation: Ablation, scores: Scores) -> Section:
     """One ablation's charts and tables, without the notes that all ablations share."""
-    gains, numbers = difference_table(ablation), table(ablation)
+    gains, numbers = difference_table(ablation), score_table(ablation)
     own = [line for line in numbers.notes if line != NOTE]
     tables = [replace(numbers, title="Scores, fidelity and cost", notes=own)]
     if gains:

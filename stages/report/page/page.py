@@ -16,7 +16,8 @@ from stages.report.statistics.scores import Scores
 from stages.report.style.colours import palette
 from stages.report.style.words import blocks, label, number
 from stages.report.tables.contents import Contents
-from stages.report.tables.notes import headline, source, subject
+from stages.report.tables.headline import headline, subject
+from stages.report.tables.notes import source
 from stages.report.tables.scores import gain_cell
 from stages.report.tables.table import Table
 from stages.tasks.tasks import matches

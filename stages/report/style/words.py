@@ -2,6 +2,7 @@
 
 CONTROLS = ("copy", "oracle", "shuffled")  # methods that answer why, and compete with none
 NOT_RUN = "not run"  # in place of the score of a cell that a study lacks so far
+TOO_FEW = "too few seeds for an interval"
 LABELS = {  # as their papers write them; a name that is not here is shown as it is
     "real": "real data",
     "dawm": "DAWM",

@@ -2,6 +2,7 @@
 reports/tables/ and reports/figures/.
 """
 
+from itertools import chain
 from pathlib import Path
 
 from stages.common.files import write_json, write_text
@@ -50,8 +51,8 @@ def main():
         for path in folder.iterdir():
             path.unlink()
     write_results(content)
-    ablated = (make(each) for each in content.ablations for make in (ablations.table, ablations.difference_table))
-    for table in (*content.tables.values(), *filter(None, ablated)):
+    ablated = chain.from_iterable(map(ablations.tables, content.ablations))
+    for table in (*content.tables.values(), *ablated):
         write(table, TABLES)
     draw(content)
     print(markdown(content.tables["scores"]), end="")

@@ -147,7 +147,7 @@ def difference_table(ablation: Ablation) -> Table | None:
     return Table(name, title, columns, groups, notes, kept, **heads, algorithms=algorithms)
 
 
-def table(ablation: Ablation) -> Table:
+def score_table(ablation: Ablation) -> Table:
     """All numbers: a group for each data set and method, a row for each value."""
     frame, key = ablation.frame, ablation.origin
     algorithms = list(dict.fromkeys(frame["algorithm"]))
@@ -173,3 +173,8 @@ def table(ablation: Ablation) -> Table:
     axes = [*algorithms, *[""] * (len(columns) - len(algorithms))]
     heads = {"corner": ablation.param, "over": "data set, method"}
     return Table(ablation.title, title, columns, groups, notes, frame, **heads, algorithms=axes)
+
+
+def tables(ablation: Ablation) -> list[Table]:
+    """All numbers, and the differences if there are real data to compare with."""
+    return [made for made in (score_table(ablation), difference_table(ablation)) if made]

@@ -6,7 +6,8 @@ import pandas as pd
 from stages.report.statistics.aggregates import EXPERT, METRICS, aggregate, improvement, profile
 from stages.report.statistics.scores import Scores
 from stages.report.style.words import bracket, label, number, percent, plural, sentence, share
-from stages.report.tables.notes import absent, subject
+from stages.report.tables.headline import subject
+from stages.report.tables.notes import absent
 from stages.report.tables.table import Cell, Group, Row, Table, origin, tone
 
 NO_INTERVAL = "no interval"

@@ -7,7 +7,7 @@ from stages.report.statistics.aggregates import bounded
 from stages.report.statistics.scores import AVERAGE, Scores
 from stages.report.style.words import CONTROLS, bracket, label, percent
 from stages.report.tables.gains import LEAST_POINTS, signed
-from stages.report.tables.notes import subject
+from stages.report.tables.headline import subject
 from stages.report.tables.scores import heading
 from stages.report.tables.table import Cell, Group, Row, Table, origin, tone
 
