@@ -201,6 +201,12 @@ def test_sentences_join_methods_and_algorithms(built, monkeypatch):
     ]
     scores = replace(scores, collected={"d": {"absent": cells}})
     assert notes.absent(scores) == [f"n/a: not applicable. RSP and BC with DAWM and corrected DAWM: {REASON}."]
+    grown = [{**cell, "absent": {"shown": "diverged", "reason": f"of {cell['algorithm']}"}} for cell in cells[:2]]
+    scores = replace(scores, collected={"d": {"absent": cells[2:] + grown}})
+    assert notes.absent(scores) == [
+        f"n/a: not applicable. RSP and BC with corrected DAWM: {REASON}.",
+        f"{notes.MEANINGS['diverged']}. RSP with DAWM: of rsp. BC with DAWM: of bc.",
+    ]
 
 
 def test_an_ablation_takes_the_cells_that_have_scores(built, monkeypatch):

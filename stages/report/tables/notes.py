@@ -86,7 +86,7 @@ MEANINGS = {
 
 
 def absent(scores: Scores) -> list[str]:
-    """Which cells have no scores and why, algorithms that lack the same methods in one sentence."""
+    """A note for each kind of cell without scores: which and why, algorithms that lack the same methods together."""
     lacking, alike = {}, {}
     for (dataset, method, algorithm), why in scores.absent.items():
         where = f" on {dataset}" if why["shown"] != "n/a" and len(scores.collected) > 1 else ""
@@ -94,10 +94,10 @@ def absent(scores: Scores) -> list[str]:
         methods[label(method)] = None
     for (algorithm, *why), methods in lacking.items():
         alike.setdefault((listed(methods), *why), []).append(label(algorithm))
-    return [
-        f"{MEANINGS[shown]}. {listed(algorithms)} with {methods}{where}: {reason}."
-        for (methods, where, shown, reason), algorithms in alike.items()
-    ]
+    cells = {}
+    for (methods, where, shown, reason), algorithms in alike.items():
+        cells.setdefault(shown, []).append(f"{listed(algorithms)} with {methods}{where}: {reason}.")
+    return [f"{MEANINGS[shown]}. {' '.join(sentences)}" for shown, sentences in cells.items()]
 
 
 def scale_notes(scores: Scores, deviation: str) -> list[str]:
