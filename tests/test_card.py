@@ -25,7 +25,8 @@ def here(collected_hopper, tmp_path, monkeypatch):
     for dataset, source, known in [(DATASET, "local", task), ("test/h-v0", "minari", replace(task, reference=None))]:
         collected_hopper.save(f"data/{dataset}/real.npz")
         known.save(dataset)
-        write_json(f"results/{dataset}/data.json", summary(collected_hopper, known, source))
+        facts = {"as_recorded": None} if source == "local" else {}
+        write_json(f"results/{dataset}/data.json", {**summary(collected_hopper, known, source), **facts})
     return tmp_path
 
 
@@ -39,8 +40,16 @@ def test_the_card_shows_the_numbers_computed_by_hand(here, collected_hopper):
     assert " · ".join(f"{value:,.0f}" for value in np.percentile(returns, (0, 25, 50, 75, 100))) in text
     mean, std = collected_hopper.observations.mean(0), collected_hopper.observations.std(0)
     assert f"| 0 | {mean[0]:.3f} | 1.231 | {std[0]:.3f} | 0.176 |" in text  # D4RL's 1.2305 and 0.1757
-    assert text.count("\n| ") == (1 + 12) + (1 + 11)  # two tables with their heads
+    assert text.count("\n| ") == (1 + 13) + (1 + 11)  # two tables with their heads
     assert "20 SAC snapshots, run0, at step 10,000 to 210,000" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "text"), [(True, "as recorded in stages"), (False, "**not as recorded** in stages"), (None, "none is")]
+)
+def test_the_card_says_whether_the_data_are_those_of_other_machines(here, state, text):
+    content = card(DATASET, "local")
+    assert f"| md5 | {text}" in markdown(replace(content, facts={**content.facts, "as_recorded": state}))
 
 
 def test_a_card_without_d4rl_s_numbers_or_references(here):

@@ -1,18 +1,24 @@
 """Local collection in the real simulator, the transition record, tasks, environments and the simulator's version."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from stages.common.timing import digest
 from stages.common.transitions import Transitions
 from stages.data import local
 from stages.data.__main__ import check_environment, summary, write
+from stages.data.recorded import DISCOUNT, as_recorded, recorded
 from stages.data.settings import Local
 from stages.tasks.environments import ENVIRONMENTS
 from stages.tasks.simulator import make
 from stages.tasks.tasks import D4RL_TRANSITIONS, TIERS, Task, check_dataset, d4rl_files, gym_mujoco
+from tests.conftest import ROOT
 
 DATASET = "hopper-medium-replay"
 
@@ -57,19 +63,71 @@ def test_rows_are_consecutive_within_episodes_and_each_end_is_a_terminal_or_a_ti
     assert set(np.unique(collected.discounts)) == {np.float32(0), np.float32(0.99)}
 
 
-def test_actions_follow_the_behaviour_policy_s_distribution():
+SMALL = [f"{task}-medium-replay" for task in ("hopper", "walker2d", "halfcheetah")]
+COLLECT = f"""
+import sys
+from stages.data.recorded import as_recorded
+from stages.data.local import collect
+for dataset in {SMALL}:
+    collect(dataset, 3000, 0.99, 1).save("real.npz")
+    assert as_recorded("real.npz", dataset, 3000, 0.99), dataset
+"""
+OTHER_PROCESSORS = {  # libraries that are told to use none of the instructions that older processors lack
+    "this one": {},
+    "OpenBLAS, SSE3": {"OPENBLAS_CORETYPE": "Prescott"},
+    "OpenBLAS, AVX": {"OPENBLAS_CORETYPE": "Sandybridge"},
+    "NumPy, SSE4": {"NPY_DISABLE_CPU_FEATURES": " ".join(np._core._multiarray_umath.__cpu_dispatch__)},
+}
+
+
+@pytest.mark.parametrize("processor", OTHER_PROCESSORS)
+def test_every_processor_collects_the_recorded_bytes(processor, tmp_path):
+    """All snapshots of all replay data sets; float32 actors gave each of the four other data."""
+    changed = {**os.environ, "PYTHONPATH": str(ROOT), **OTHER_PROCESSORS[processor]}
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECT], cwd=tmp_path, env=changed, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_data_set_of_other_bytes_is_told_from_the_recorded_one(collected, monkeypatch, tmp_path):
+    path = tmp_path / "real.npz"
+    local.collect(SMALL[0], 3000, DISCOUNT, 1).save(path)
+    assert as_recorded(path, SMALL[0], 3000, DISCOUNT) is True
+    assert as_recorded(path, SMALL[1], 3000, DISCOUNT) is False
+    assert as_recorded(path, SMALL[0], 2999, DISCOUNT) is None
+    assert as_recorded(path, SMALL[0], 3000, 0.995) is None
+    assert {(f"{task}-{tier}", 100_000) for task in ("hopper", "walker2d", "halfcheetah") for tier in TIERS} <= {
+        *recorded()
+    }
+    assert len(set(recorded().values())) == len(recorded())
+
+
+def test_the_data_stage_says_whether_local_data_are_as_recorded(collected, params, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local, "collect", lambda *_: collected)
+    collected.save("same.npz")
+    collected_md5, said = digest("same.npz"), []
+    for md5 in ("0" * 32, collected_md5, None):
+        monkeypatch.setattr("stages.data.recorded.recorded", lambda md5=md5: {(DATASET, len(collected)): md5})
+        write(DATASET, params)
+        said.append(json.loads((tmp_path / f"results/{DATASET}/data.json").read_text())["as_recorded"])
+    assert said == [False, True, None]
+
+
+def test_actions_follow_the_behaviour_policy_s_distribution_on_a_grid():
     behaviour = local.Behaviour(local.behaviours("hopper", "medium")[0])
     observation = np.array([1.25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0])
-    hidden = observation.astype(np.float32)
+    hidden = observation
     for name in ("hidden0", "hidden1"):
         hidden = np.maximum(hidden @ behaviour.weights[f"{name}.weight"] + behaviour.weights[f"{name}.bias"], 0)
     mean = hidden @ behaviour.weights["mean.weight"] + behaviour.weights["mean.bias"]
     std = np.exp(hidden @ behaviour.weights["log_std.weight"] + behaviour.weights["log_std.bias"])
     noise = np.random.default_rng(0).standard_normal((4000, 3))
-    drawn = np.arctanh(np.clip([behaviour.act(observation, row) for row in noise], -0.9999999, 0.9999999))
-    inside = np.abs(drawn) < 5  # tanh in float32 cannot be undone further out
-    np.testing.assert_allclose(drawn[inside], (mean + std * noise)[inside], rtol=1e-2, atol=1e-3)
-    assert inside.mean() > 0.5
+    drawn = np.array([behaviour.act(observation, row) for row in noise])
+    assert drawn.dtype == np.float32
+    assert (drawn * 2.0**16 % 1 == 0).all()
+    assert np.abs(drawn - np.tanh(mean + std * noise)).max() <= 2.0**-17 + 1e-12
 
 
 def test_a_data_set_without_behaviour_policies_is_rejected_with_the_allowed_names(monkeypatch, tmp_path):

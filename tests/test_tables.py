@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from stages.report.statistics.grid import READS, read_collected
 from stages.report.statistics.scores import Scores, score
 from stages.report.tables.ablations import Ablation, read, save
 from stages.report.tables.aggregates import aggregate_table, aggregates, improvement_table, improvements
+from stages.report.tables.notes import source
 from stages.report.tables.scores import score_table
 from stages.report.tables.table import Cell, Group, Row, Table, latex, markdown, write
 from tests import test_report
@@ -205,3 +207,16 @@ def test_methods_with_and_without_intervals_in_one_report(tmp_path, monkeypatch)
     assert "DAWM: 2 generators are too few for an interval on one data set; at least 5 are needed" in table
     assert re.search(r"\| hopper-medium \| Real data \| [\d.]+ ± 1.6 \[", table)
     assert re.search(r"\| hopper-medium \| DAWM \| \*\*[\d.]+\*\* ± 1.6 \|", table)
+
+
+def test_the_score_table_names_local_data_that_are_not_as_recorded():
+    def sentences(**states) -> str:
+        facts = {name: {"source": "local", **state} for name, state in states.items()}
+        return source(SimpleNamespace(collected={name: {"data": each} for name, each in facts.items()}))
+
+    plain = "Locally collected data, not D4RL's files."
+    assert sentences(a={"as_recorded": True}, b={"as_recorded": None}) == plain
+    other = sentences(a={"as_recorded": True}, b={"as_recorded": False}, c={})
+    assert other.startswith(f"{plain} b: this machine collected other data than recorded")
+    assert "c: collected by an earlier version" in other
+    assert source(SimpleNamespace(collected={"x": {"data": {"source": "d4rl"}}})) == "D4RL's files."

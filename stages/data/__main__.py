@@ -9,6 +9,7 @@ from stages.common.settings import root
 from stages.common.stage import begin
 from stages.common.timing import timed
 from stages.common.transitions import Transitions
+from stages.data.recorded import as_recorded
 from stages.data.settings import D4rl, Local
 from stages.tasks.environments import name_of
 from stages.tasks.simulator import make
@@ -84,8 +85,11 @@ def write(dataset: str, params):
         data, task, facts = minari.read(dataset, params.discount)
     check_environment(data, task, dataset)
     check_episodes(data, dataset)
-    data.save(f"data/{dataset}/real.npz")
+    path = f"data/{dataset}/real.npz"
+    data.save(path)
     task.save(dataset)
+    if params.source == "local":
+        facts["as_recorded"] = as_recorded(path, dataset, len(data), params.discount)
     write_json(f"results/{dataset}/data.json", {**summary(data, task, params.source), **facts}, digits=6)
 
 

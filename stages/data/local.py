@@ -4,6 +4,10 @@
 `medium-replay` mixes snapshots of one SAC training, evenly spaced up to the medium one, as D4RL's replay data hold what
 SAC collected on its way there. Actions are stochastic, as in D4RL. Differs from D4RL in that each snapshot represents a
 stretch of training, within which the policy does not change.
+
+A data set has the same bytes on every x86-64 processor since 2013 (with FMA instructions): the simulator is chaotic, so
+actions must not depend on the last bits of matrix products, exp and tanh, which differ between processors. They are
+computed in float64 and rounded to multiples of 2⁻¹⁶. `recorded.csv` holds the md5 that result (`recorded.py`).
 """
 
 import json
@@ -24,25 +28,27 @@ from stages.tasks.tasks import parse
 
 BEHAVIOURS = Path(__file__).parent / "behaviours"
 PARTS = 10  # at least, of each data set; processes take them as they become free
+GRID = 2.0**16  # actions are multiples of 1 / GRID, some 10¹⁰ times coarser than what differs between processors
 
 
 class Behaviour:
-    """A tanh-Gaussian SAC actor in NumPy, for one observation at a time."""
+    """A tanh-Gaussian SAC actor in NumPy, for one observation at a time; equal actions on every processor."""
 
     def __init__(self, path: Path):
-        self.weights = load_file(path)
+        self.weights = {name: weight.astype(np.float64) for name, weight in load_file(path).items()}
 
     def layer(self, name: str, x: np.ndarray) -> np.ndarray:
         return x @ self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
 
     def act(self, observation: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """(S,) observation and (A,) standard normal noise → (A,) action in [-1, 1], float32; zero noise: the mean
-        action.
+        """(S,) observation and (A,) standard normal noise, both float64 → (A,) action in [-1, 1], float32; zero noise:
+        the mean action.
         """
-        hidden = np.maximum(self.layer("hidden0", observation.astype(np.float32)), 0)
+        hidden = np.maximum(self.layer("hidden0", observation), 0)
         hidden = np.maximum(self.layer("hidden1", hidden), 0)
         deviation = np.exp(np.clip(self.layer("log_std", hidden), -20, 2))
-        return np.tanh(self.layer("mean", hidden) + deviation * noise.astype(np.float32))
+        action = np.tanh(self.layer("mean", hidden) + deviation * noise)
+        return (np.round(action * GRID) / GRID).astype(np.float32)  # exact: a multiple of 2⁻¹⁶ has 17 bits at most
 
     def draw(self, observation: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         return self.act(observation, rng.standard_normal(shape))

@@ -18,6 +18,11 @@ SATURATED = 0.999
 D4RL_RETURNS = {"hopper-medium": 1422, "walker2d-medium": 2852, "halfcheetah-medium": 4770}  # D4RL's own averages
 NEAR = 0.15  # relative distance from D4RL's average within which local medium data should lie
 EXPERT_SCORES = {"hopper-expert": 100, "walker2d-expert": 100, "halfcheetah-expert": 85}  # scores to reach
+AS_RECORDED = {
+    True: "as recorded in stages/data/recorded.csv",
+    False: "**not as recorded** in stages/data/recorded.csv: scores compare only with this machine's",
+    None: "none is recorded for this size and discount",
+}
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ def markdown(card: Card) -> str:
     }
     if facts["source"] == "local":
         rows["behaviour"] = " · ".join(described(name, run) for name, run in card.trainings.items()) or "random actions"
+        rows["md5"] = AS_RECORDED[facts["as_recorded"]]
     lines = [f"# {card.dataset}", "", f"![{card.dataset}]({Path(card.dataset).name}.png)", "", "| | |", "|:--|:--|"]
     lines += [f"| {name} | {text} |" for name, text in rows.items()]
     if remark := aim(card):

@@ -115,10 +115,21 @@ def scale_notes(scores: Scores, deviation: str) -> list[str]:
     return sentences
 
 
+OTHER_BYTES = {  # by what a local data set's record says of them; True: as recorded, None: nothing is recorded
+    False: "this machine collected other data than recorded in the project, so scores compare only with its own",
+    "unknown": "collected by an earlier version of the suite, whose local data were others",
+}
+
+
 def source(scores: Scores) -> str:
-    """Where the data come from."""
-    names = {content["data"]["source"] for content in scores.collected.values()}
-    return " ".join(SOURCES[name] for name in sorted(names))
+    """Where the data come from, and which of them are not those that other machines have."""
+    facts = {dataset: content["data"] for dataset, content in scores.collected.items()}
+    sentences = [SOURCES[name] for name in sorted({each["source"] for each in facts.values()})]
+    for state, meaning in OTHER_BYTES.items():
+        local = [name for name, each in facts.items() if each["source"] == "local"]
+        if names := [name for name in local if facts[name].get("as_recorded", "unknown") is state]:
+            sentences.append(f"{listed(names)}: {meaning}.")
+    return " ".join(sentences)
 
 
 def notes(scores: Scores) -> list[str]:
