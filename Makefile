@@ -16,8 +16,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 PORT ?= 8000
 JOBS ?= 1
 ON_RAY := $(filter-out 1,$(JOBS))
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: repro test serve paper study bench ablation clean
+.PHONY: repro test quick serve paper study bench ablation clean
 
 define preset
 	@git diff --quiet HEAD -- params.yaml || cmp -s params.yaml presets/$(1).yaml \
@@ -33,7 +34,10 @@ repro: $(VENV)/repro.done $(if $(ON_RAY),$(VENV)/cluster.done) ## the main job: 
 test: $(VENV)/test.done     ## style and tests, two files at a time
 	ruff check .
 	ruff format --check .
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+quick: $(VENV)/test.done    ## the tests that take seconds, in under two minutes
+	$(PYTEST) -m "not slow"
 
 serve:                      ## the report in a browser, until interrupted; from another machine, forward PORT from this machine
 	@echo "reports/index.html is at http://127.0.0.1:$(PORT)"
