@@ -5,10 +5,7 @@ from argparse import Namespace
 from benchmarks import agreement, policies, world_model
 
 SEEDS = (1, 5, 10, 50)
-NEEDS_CUDA = (
-    "gpu: needs a CUDA device. docs/performance.md says what was never measured on one: sorl, saq, gtp, dd, diffuser,"
-    " mpdiffuser, mopo and mobile; 50 seeds, memory, the samplers and the U-Net; the nine-task study at CORL's sizes"
-)
+NEEDS_CUDA = "gpu: needs a CUDA device; docs/performance.md lists what was never measured on one"
 
 
 def table(params, device, given):

@@ -126,13 +126,16 @@ def test_on_cuda_a_table_has_a_column_for_memory(capsys):
     assert capsys.readouterr().out == expected
 
 
-def test_without_cuda_one_line_says_what_was_never_measured(device, monkeypatch, capsys):
+def test_without_cuda_one_line_takes_the_place_of_the_part_gpu(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(benchmarks, "setup", lambda device, threads: torch.device("cpu"))
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "gpu"])
-    benchmarks.main()
-    assert capsys.readouterr().out == f"{gpu.NEEDS_CUDA}\n"
-    page = (ROOT / "docs/performance.md").read_text(encoding="utf-8").partition("Never measured on a GPU")[2]
-    for name in ("sorl", "saq", "gtp", "dd", "diffuser", "mpdiffuser", "mopo", "mobile", "50 seeds", "nine-task"):
-        assert name in gpu.NEEDS_CUDA
-        assert name in page
+    monkeypatch.setitem(benchmarks.PARTS, "policies", lambda *_: print("a table"))
+
+    def printed(*parts: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["benchmarks", *parts])
+        benchmarks.main()
+        return capsys.readouterr().out.splitlines()
+
+    assert gpu.NEEDS_CUDA.startswith("gpu: needs a CUDA device")
+    assert printed("gpu") == [gpu.NEEDS_CUDA]
+    assert printed("policies", "gpu")[1:] == ["", "a table", "", gpu.NEEDS_CUDA]
