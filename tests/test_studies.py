@@ -1,19 +1,26 @@
 """Studies: what is missing is run once and in order, and what is there is drawn without training."""
 
 import json
+import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from stages.common.params import read
+from stages.common.timing import digest
 from studies import __main__ as command
+from studies.cost import EVALUATION, MAKING, SLOW, UPDATES, hours
 from studies.draw import draw
 from studies.run import missing, needed, run
 from tests import test_report
+from tests.conftest import ROOT
 from tests.test_report import ALGORITHMS, DATASETS, write_results
 
 STUDY, METHODS = Path("studies/small"), ["real", "dawm", "synther"]
@@ -21,12 +28,17 @@ STUDY, METHODS = Path("studies/small"), ["real", "dawm", "synther"]
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    """A project whose results are whole and whose study is empty."""
+    """A project whose results are whole, and recorded in its lock file, and whose study is empty."""
     monkeypatch.setattr(test_report, "METHODS", METHODS)
     write_results(tmp_path, monkeypatch)
     STUDY.mkdir(parents=True)
     (STUDY / "params.yaml").write_text(Path("params.yaml").read_text())
-    Path("dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    stages = {}
+    for dataset, method in product(DATASETS, METHODS):
+        for name, stage in needed(read(), dataset, method).items():
+            output = {"path": f"results/{dataset}/{name}", "md5": digest(f"results/{dataset}/{name}")}
+            stages[stage.replace("card@", "data@")] = {"cmd": "x", "outs": [output]}
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
     return tmp_path
 
 
@@ -68,6 +80,14 @@ def test_it_is_said_beforehand_how_long_it_takes(project, dvc, capsys, monkeypat
     count = len(DATASETS) * len(METHODS) * len(ALGORITHMS)
     seconds = count * (100 * 5 / 5 / 10 + 7) + len(DATASETS) * (130 + 75) * read()["generators"]
     assert f"small: {count} cells are missing, about {seconds / 3600:.1f} h on two cores" in capsys.readouterr().err
+
+
+def test_hours_grow_with_seeds_updates_and_generators():
+    """Speeds are those of five seeds; none was measured for RSP."""
+    sizes = {"policy": {"steps": 30_000}, "seeds": 10, "generators": 2, "budget": {"steps": 8000}}
+    policies = 30_000 * 10 / 5 * (1 / UPDATES["td3bc"] + 1 / SLOW) + 2 * EVALUATION
+    made = MAKING["dawm"] * 2 * 8000 / 4000
+    assert hours(sizes, [("dawm", ["td3bc", "rsp"]), ("real", [])]) == pytest.approx((policies + made) / 3600)
 
 
 def test_a_study_goes_on_from_what_is_in_it(project, dvc):
@@ -136,7 +156,11 @@ def test_a_study_is_drawn_from_its_folder_alone_and_says_what_is_missing(project
     assert f"| {DATASETS[0]} | DAWM |" in table
     assert DATASETS[1] not in table
     assert (reports / "figures/gains.png").exists()
-    assert "points more than real data alone" in (reports / "index.html").read_text()
+    page = (reports / "index.html").read_text()
+    assert "points more than real data alone" in page
+    assert f"dvc repro evaluate@{DATASETS[0]}-dawm-{ALGORITHMS[0]}" in page  # from the lock file in the study's folder
+    assert "No lock file lists" not in page
+    assert "differs from the file in dvc.lock" not in page
     (results / DATASETS[0] / f"dawm-{ALGORITHMS[0]}.json").unlink()
     with pytest.raises(SystemExit, match="nothing to draw yet"):
         draw(elsewhere / "small", params)
@@ -161,15 +185,36 @@ def test_the_command_names_the_studies_that_are_there(project, monkeypatch, caps
     assert "small" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("path", sorted(Path("studies").glob("*/params.yaml")), ids=lambda path: path.parent.name)
-def test_the_project_s_studies_hold_results_of_their_grids(path):
-    params, folder = read(path), path.parent
-    for file in folder.glob("results/*/*-*.json"):
-        content = json.loads(file.read_text())
-        if "algorithm" in content:
-            assert (content["dataset"], content["method"], content["algorithm"]) == (
-                file.parent.name,
-                *file.stem.rsplit("-", 1),
-            )
-            assert content["dataset"] in params["datasets"]
-            assert "absent" in content or len(content["seeds"]) == params["seeds"]
+STORED = sorted(path.parent for path in (ROOT / "studies").rglob("params.yaml"))
+
+
+def test_every_study_has_a_grid_or_one_for_each_value_and_stands_in_the_list():
+    folders = {path.name for path in (ROOT / "studies").iterdir() if (path / "README.md").exists()}
+    assert folders == {folder.relative_to(ROOT / "studies").parts[0] for folder in STORED}
+    table = re.findall(r"^\| (`.*?) \|", (ROOT / "studies/README.md").read_text(encoding="utf-8"), re.M)
+    assert set(re.findall(r"`([\w-]+)`", "".join(table))) == folders
+
+
+@pytest.mark.parametrize("folder", STORED, ids=lambda folder: "-".join(folder.relative_to(ROOT / "studies").parts))
+def test_a_stored_study_holds_results_of_its_grid_and_its_table_and_lock_are_of_them(folder):
+    params = read(folder / "params.yaml")
+    results = {path.relative_to(folder).as_posix(): path for path in folder.glob("results/*/*.json")}
+    contents = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in results.items()}
+    cells = {name: content for name, content in contents.items() if "algorithm" in content}
+    assert cells
+    grid, means = set(product(params["datasets"], params["methods"], params["algorithms"])), {}
+    for name, content in cells.items():
+        names = content["dataset"], content["method"], content["algorithm"]
+        assert name == "results/{}/{}-{}.json".format(*names)
+        assert names in grid
+        assert "absent" in content or len(content["seeds"]) == params["seeds"]
+        if "absent" not in content:
+            means[names] = np.mean([np.mean(seed["scores"]) for seed in content["seeds"]])
+    if (table := folder / "reports/tables/scores.csv").exists():
+        rows = pd.read_csv(table).query("dataset != 'average'").dropna(subset="mean")
+        shown = rows.set_index(["dataset", "method", "algorithm"])["mean"].to_dict()
+        assert shown == pytest.approx(means, rel=1e-4)
+    if (lock := folder / "dvc.lock").exists():
+        stages = yaml.load(lock.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["stages"].values()
+        locked = {output["path"]: output.get("md5") for stage in stages for output in stage["outs"]}
+        assert {name: digest(path) for name, path in results.items()}.items() <= locked.items()
