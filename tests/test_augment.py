@@ -15,7 +15,7 @@ from stages.common.settings import Quantile
 from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions, return_to_go
 from stages.idm.model import InverseDynamics
-from stages.synthetic_data.bounds import Bounds
+from stages.synthetic_data.bounds import Bounds, check_dropped
 from stages.synthetic_data.complete import to_transitions
 from stages.synthetic_data.generate import generate, start_weights
 from stages.tasks.tasks import gym_mujoco
@@ -78,10 +78,20 @@ def test_bounds_are_the_range_of_the_data_plus_a_margin(episodes):
     bounds = Bounds(episodes, 0.5)
     low = np.minimum(episodes.observations, episodes.next_observations).min(0)
     high = np.maximum(episodes.observations, episodes.next_observations).max(0)
-    edge = high + 0.5 * (high - low)
-    for factor, inside in [(0.999, True), (1.001, False)]:
-        assert bounds.plausible(np.zeros((1, 1), np.float32), (edge * factor)[None, None])[0, 0] == inside
+    for sign, edge in ((1, high + 0.5 * (high - low)), (-1, low - 0.5 * (high - low))):
+        for beyond, inside in [(-0.001, True), (0.001, False)]:
+            for k in range(3):  # the others are inside
+                states = (low + high) / 2
+                states[k] = edge[k] + sign * beyond
+                assert bounds.plausible(np.zeros((1, 1), np.float32), states[None, None])[0, 0] == inside
     assert not bounds.plausible(np.full((1, 1), np.nan), low[None, None])[0, 0]
+
+
+def test_a_share_of_all_may_be_dropped_and_no_more():
+    check_dropped("a", 3, 1, 0.25)
+    for kept, dropped in ((2, 1), (0, 0)):
+        with pytest.raises(SystemExit, match=f"^a: dropped {dropped} of {kept + dropped} imagined"):
+            check_dropped("a", kept, dropped, 0.25)
 
 
 def test_the_rules_of_the_environments_detect_unhealthy_states():

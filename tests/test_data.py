@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -12,12 +13,12 @@ from pydantic import ValidationError
 from stages.common.timing import digest
 from stages.common.transitions import Transitions
 from stages.data import local
-from stages.data.__main__ import check_environment, summary, write
+from stages.data.__main__ import check_environment, summary, whole_episodes, write
 from stages.data.recorded import DISCOUNT, as_recorded, recorded
 from stages.data.settings import Local
 from stages.tasks.environments import ENVIRONMENTS
 from stages.tasks.simulator import make
-from stages.tasks.tasks import D4RL_TRANSITIONS, TIERS, Task, check_dataset, d4rl_files, gym_mujoco
+from stages.tasks.tasks import D4RL_TRANSITIONS, HEALTHY, TIERS, Task, check_dataset, d4rl_files, gym_mujoco
 from tests.conftest import ROOT
 
 DATASET = "hopper-medium-replay"
@@ -295,6 +296,36 @@ def test_mazes_have_d4rl_s_coordinates(name, goal, start):
             assert np.abs(state[:2] - start).max() <= 0.25 * scale
 
 
+@pytest.mark.parametrize(
+    ("name", "heights", "angles", "joints"),
+    [("Hopper", (0.7, 1.5), 0.2, 100), ("Walker2d", (0.8, 2.0), 1.0, 3), ("Ant", (0.2, 1.0), 3, 3)],
+)
+def test_the_rule_of_where_a_task_ends_is_the_simulator_s(name, heights, angles, joints):
+    """States around its bounds and exactly at them, set in the simulator, which says itself whether it is healthy."""
+    rng, env = np.random.default_rng(0), gym.make(f"{name}-v4").unwrapped
+    root, seen, expected = (2, 3) if name == "Ant" else (1, 2), [], []
+    for k in range(400):
+        position = env.init_qpos + rng.uniform(-0.1, 0.1, env.model.nq)
+        position[root[0]] = heights[k % 2] if k < 20 else rng.uniform(heights[0] - 0.15, heights[1] + 0.15)
+        position[root[1]] = rng.uniform(-1.3, 1.3) * angles
+        position[-1] = rng.uniform(-1.3, 1.3) * joints
+        env.set_state(position, rng.uniform(-9, 9, env.model.nv))  # observed velocities are clipped at 10
+        seen.append(env._get_obs())
+        expected.append(env.is_healthy)
+    assert 0.1 < np.mean(expected) < 0.9
+    np.testing.assert_array_equal(HEALTHY[f"{name}-v4"](np.array(seen)), expected)
+
+
+def test_episodes_are_whole_unless_the_data_end_before_them():
+    """Lengths 2, 3, 3, 1 and 2 of at most 3: the second ends in a terminal at the limit, the fourth before it."""
+    lengths, terminals, count = [2, 3, 3, 1, 2], [2, 4, 8], 11
+    discounts = np.where(np.isin(np.arange(count), terminals), 0, 0.9).astype(np.float32)
+    zeros, episode = np.zeros((count, 1), np.float32), np.repeat(np.arange(5, dtype=np.int32), lengths)
+    data = Transitions(zeros, zeros, zeros[:, 0], zeros, discounts, episode, np.zeros(count, bool))
+    assert whole_episodes(data, 3, "local").tolist() == [False, True, True, True, False]
+    assert whole_episodes(data, 3, "d4rl").tolist() == [True, True, True, True, False]
+
+
 def test_an_unknown_environment_is_named():
     with pytest.raises(SystemExit, match=r"Hopper-v99 cannot be made here"):
         make({"id": "Hopper-v99"})
@@ -336,6 +367,22 @@ def test_an_invalid_record_is_rejected(changes, message):
     good |= {"rewards": np.zeros(2), "discounts": np.zeros(2)}
     with pytest.raises(ValueError, match=message):
         Transitions(**{**good, **changes})
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.001, 1), (0.26, 11), (0.5, 20), (0.999, 39)])
+def test_whole_episodes_are_held_out_and_their_number_is_rounded_up_but_never_all(episodes, share, count):
+    held = episodes.held_out(share, np.random.default_rng(0))
+    chosen, others = set(episodes.episode[held]), set(episodes.episode[~held])
+    assert (len(chosen), len(others)) == (count, 40 - count)
+    assert not chosen & others
+
+
+@pytest.mark.parametrize(("rewards", "largest"), [([-4, -2, 3], 5), ([4, -2, -3], 3), ([0, 0, 0], 1)])
+def test_the_largest_return_to_go_is_taken_without_its_sign(rewards, largest):
+    """Of episodes of two steps and of one, with the discount 0.5; 1 where all are 0, since it divides."""
+    zeros, episode = np.zeros((3, 1)), np.array([0, 0, 1], dtype=np.int32)
+    data = Transitions(zeros, zeros, np.array(rewards, dtype=np.float32), zeros, zeros[:, 0], episode, zeros[:, 0] > 0)
+    assert data.largest_return(0.5) == largest
 
 
 def test_a_broken_file_is_rejected_by_name(tmp_path):

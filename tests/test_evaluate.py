@@ -128,6 +128,40 @@ class Drift:
         pass
 
 
+def test_the_score_is_the_last_snapshot_s_and_the_curve_has_the_earlier_ones(monkeypatch, tmp_path):
+    """Policies that always take the same action, another one for each snapshot and seed, which is their reward."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rollout, "make", lambda environment: Drift())
+    Task({"id": "Stub-v0"}, 10, 1.0, (0.0, 4.0)).save("stub")
+    actions = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
+    layer = {"weight": torch.zeros(3, 2, 3, 1), "bias": actions.atanh()[..., None, None]}
+    policies = {f"actor.body.layers.0.{name}": part for name, part in layer.items()}
+    policies |= {"steps": torch.tensor([5, 10, 12]), "generators": torch.tensor([3, 4])}
+    policies |= {"mean": torch.zeros(3), "std": torch.ones(3)}
+    save(policies, "bc", SimpleNamespace(), "models/stub/dawm-bc.safetensors")
+    evaluation = SimpleNamespace(episodes=3, curve_episodes=2)
+    cell = Namespace(dataset="stub", method="dawm", algorithm="bc")
+    record = result(cell, SimpleNamespace(source="local", evaluate=evaluation))
+    np.testing.assert_allclose([seed["scores"] for seed in record["seeds"]], [[50] * 3, [60] * 3], rtol=1e-6)
+    assert [(seed["seed"], seed["generator"]) for seed in record["seeds"]] == [(0, 3), (1, 4)]
+    assert (record["steps"], [point["step"] for point in record["curve"]]) == (12, [5, 10])
+    curve = [point["scores"] for point in record["curve"]]
+    np.testing.assert_allclose(curve, [[[10] * 2, [20] * 2], [[30] * 2, [40] * 2]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["terminated", "truncated"])
+def test_an_episode_ends_with_its_task_or_its_time(monkeypatch, how):
+    class Ending(Drift):
+        def step(self, action):
+            *seen, over, _, facts = super().step(action)
+            return *seen, over and how == "terminated", over and how == "truncated", facts
+
+    monkeypatch.setattr(rollout, "make", lambda environment: Ending())
+    arguments = torch.zeros(3), torch.ones(3), ("evaluate", "stub")
+    _, lengths = episodes(Task({}, 10, 1.0, None), Remembering(), 1, 2, 3, *arguments)
+    assert (lengths == 4).all()
+
+
 class Remembering:
     """Acts by its noise, plus 10 for every step that it remembers."""
 

@@ -70,6 +70,25 @@ def test_injected_errors_are_found_at_their_step_and_dimension(hopper, collected
     assert errors["terminals"]["agreement"] == pytest.approx(1 - kept[flipped].sum() / kept.sum())
 
 
+def test_rates_of_terminals_by_hand():
+    """Eight rows, and one that starts from a clipped velocity: five ends in the data, three in the simulator."""
+    in_data = np.array([1, 1, 0, 1, 1, 1, 0, 0, 1], dtype=bool)
+    in_simulator = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0], dtype=bool)
+    zeros = np.zeros((9, 1), dtype=np.float32)
+    data = Transitions(zeros, zeros, zeros[:, 0], zeros, np.where(in_data, 0, 0.9).astype(np.float32))
+
+    class Known:
+        cut = staticmethod(lambda states: np.arange(9) == 8)
+
+        def __call__(self, states, actions):
+            return zeros, zeros[:, 0], in_simulator
+
+    record = physics_errors(data, one_step(data), data, Known())
+    assert record["cut"] == pytest.approx(1 / 9)
+    expected = {"rate": 5 / 8, "simulator_rate": 3 / 8, "agreement": 4 / 8, "missed": 1 / 3, "false": 3 / 5}
+    assert record["terminals"] == pytest.approx(expected)
+
+
 def test_rows_that_start_from_a_clipped_velocity_are_counted_and_left_out(hopper, collected_hopper):
     states = collected_hopper.observations.copy()
     states[::2, 9] = -10.0
@@ -100,6 +119,46 @@ def test_spread_by_dimension_by_step_and_among_neighbours(collected_hopper):
     narrow = replace(real, actions=real.actions * np.float32(0.5))
     halved = diversity(narrow, one_step(real), real, position, real, 10)
     np.testing.assert_allclose(halved["actions_among_neighbours"], 0.5, rtol=1e-5)
+
+
+def test_each_step_s_spread_is_divided_by_that_of_real_rows_as_far_into_their_episodes():
+    rng, position = np.random.default_rng(0), np.tile(np.arange(4), 30)
+    columns = [rng.standard_normal((120, width)) * (1 + position[:, None]) for width in (2, 1, 1, 2)]
+    states, actions, rewards, following = (column.astype(np.float32) for column in columns)
+    ones = np.ones(120, dtype=np.float32)
+    real = Transitions(states, actions / 20, rewards[:, 0], following, ones)
+    made = real.rows(np.arange(120) % 3 == 0)
+    step = np.arange(40) % 3
+    record = diversity(made, step, real, position, real, 5)
+    for h in range(3):
+        wanted = made.next_observations[step == h].std(0) / real.next_observations[position >= h].std(0)
+        np.testing.assert_allclose(record["states"][h], wanted, rtol=1e-5)
+        wanted = made.actions[step == h].std(0) / real.actions[position >= h].std(0)
+        np.testing.assert_allclose(record["actions"][h], wanted, rtol=1e-5)
+
+
+def test_coverage_equals_other_ways_to_work_it_out(collected_hopper):
+    """Distances by brute force, correlations by NumPy, distribution functions by counting."""
+    half = collected_hopper.held_out(0.5, np.random.default_rng(0))
+    first, second = (collected_hopper.rows(mask) for mask in (half, ~half))
+    names = ("observations", "actions", "rewards", "next_observations")
+    ours, reference = (
+        np.concatenate([getattr(part, name).reshape(len(part), -1) for name in names], axis=1).astype(np.float64)
+        for part in (second, first)
+    )
+    record = coverage(second, first, second, 5)
+    scaled, others = (part / reference.std(0).clip(1e-6) for part in (ours, reference))
+    apart = [np.sqrt(np.square(row - others).sum(1)).min() for row in scaled]
+    assert record["nearest_neighbour"]["measured"] == pytest.approx(np.median(apart), rel=1e-4)
+    pairs = np.triu_indices(ours.shape[1], 1)
+    differences = np.abs(np.corrcoef(ours.T) - np.corrcoef(reference.T))[pairs]
+    assert record["correlation"]["measured"] == pytest.approx(differences.mean(), rel=1e-3)
+    distances = []
+    for a, b in zip(ours.T, reference.T, strict=True):
+        points = np.r_[a, b]
+        below = [np.searchsorted(np.sort(part), points, side="right") / len(part) for part in (a, b)]
+        distances.append(np.abs(below[0] - below[1]).max())
+    assert record["marginal"]["measured"] == pytest.approx(np.mean(distances), rel=1e-6)
 
 
 def test_coverage_of_the_other_half_is_the_floor_and_a_shift_raises_distances(collected_hopper):
@@ -252,3 +311,56 @@ def test_steering_tells_models_that_follow_their_condition_from_others(
     assert correlation["own"]["data"] > 0.3  # real windows reach about what their trajectories did
     assert len(record["asked"]) == len(record["reached"]["mean"]) == len(params.fidelity.asked) + 1
     assert record["target"] == params.target_return
+
+
+def test_steering_takes_the_value_of_a_next_state_from_what_followed_it(params, episodes, device, monkeypatch):
+    """All full windows start one, in any order. What the start predicts is taken from both sides of `beyond`."""
+    discount, scale, fitted = 0.9, 10.0, {}
+
+    class Known:
+        """Knows a function of the first two columns; keeps what it was to learn."""
+
+        def __init__(self, inputs, targets, name, device):
+            fitted[name.split()[1]] = inputs, targets
+
+        def __call__(self, inputs):
+            return 0.5 * inputs[:, 0] - 0.2 * inputs[:, 1] ** 2
+
+    def sample(states, actions, returns, sampler, stream, guide=None):
+        rewards = torch.stack([states[:, 1], actions[:, 0] + returns], dim=1)
+        return SampledWindows(rewards, torch.stack([states, states + 1], dim=1), None)
+
+    monkeypatch.setattr("stages.fidelity.steering.Value", Known)
+    model = SimpleNamespace(sample=sample, sizes={"horizon": 2})
+    inverse = SimpleNamespace(infer=lambda states, following, stream: torch.zeros(*states.shape[:-1], 2))
+    settings = params.model_copy(
+        update={"discount": discount, "fidelity": params.fidelity.model_copy(update={"starts": 10**6})}
+    )
+    record = steer(
+        episodes, "test", Task({"id": "Pendulum-v1"}, 200, scale, None), [model], [inverse], settings, device
+    )
+    returns, later = np.zeros(len(episodes)), np.zeros(len(episodes))
+    for row in reversed(range(len(episodes))):
+        inside = row + 1 < len(episodes) and episodes.episode[row + 1] == episodes.episode[row]
+        later[row] = returns[row + 1] if inside else 0.0
+        returns[row] = episodes.rewards[row] / scale + discount * later[row]
+    np.testing.assert_array_equal(fitted["states"][0], episodes.next_observations)
+    np.testing.assert_allclose(fitted["states"][1], later, atol=1e-6)
+    np.testing.assert_array_equal(fitted["pairs"][0], np.c_[episodes.observations, episodes.actions])
+    np.testing.assert_allclose(fitted["pairs"][1], returns, atol=1e-6)
+    starts = np.flatnonzero(episodes.episode[:-1] == episodes.episode[1:])  # of two steps
+    states, known = episodes.observations[starts].astype(np.float64), Known.__call__
+    own, predicted = returns[starts], known(None, states)
+    reach = {}
+    for name, asked in (("asked", own), ("unasked", own)):
+        rewards = states[:, 1] + discount * (episodes.actions[starts, 0] + asked)
+        reach[name] = rewards / scale + discount**2 * known(None, states + 1)
+    rewards = episodes.rewards[starts] + discount * episodes.rewards[starts + 1]
+    goes_on = episodes.discounts[starts + 1] > 0
+    reach["data"] = rewards / scale + discount**2 * known(None, episodes.next_observations[starts + 1]) * goes_on
+    for name, reached_returns in reach.items():
+        correlation = record["rank_correlation"]
+        assert correlation["own"][name] == pytest.approx(spearmanr(own, reached_returns)[0], abs=1e-3)
+        expected = spearmanr(own - predicted, reached_returns - predicted)[0]
+        assert correlation["beyond"][name] == pytest.approx(expected, abs=1e-3)
+    assert record["start"] == pytest.approx(own.mean(), rel=1e-5)

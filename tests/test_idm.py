@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
 
+from stages.common.rng import numpy_stream
 from stages.idm import model as idm
 from stages.idm.train import train
 
@@ -17,6 +20,21 @@ def test_the_actions_of_a_linear_system_are_inferred(params, episodes, device):
         - episodes.actions
     )
     assert abs(error).mean() < 0.05
+
+
+def test_held_out_episodes_train_nothing_and_are_what_is_judged(params, episodes, device):
+    """With other actions in them, the weights are the same; R² is the share of their variance that is explained."""
+    config = params.idm.model_copy(update={"steps": 30, "held_out": 0.3})
+    held = episodes.held_out(0.3, numpy_stream("idm", "hopper-medium", "held out"))
+    others = replace(episodes, actions=np.where(held[:, None], 0.5 * episodes.actions[::-1], episodes.actions))
+    (model, errors), (same, _) = (train(data, "hopper-medium", 0, config, device) for data in (episodes, others))
+    for one, other in zip(model.state_dict().values(), same.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    states, following = (torch.from_numpy(part[held]) for part in (episodes.observations, episodes.next_observations))
+    actions = episodes.actions[held].astype(np.float64)
+    squared = np.square(model.infer(states, following).numpy() - actions)
+    assert errors["r2"] == pytest.approx(1 - squared.sum() / np.square(actions - actions.mean(0)).sum(), rel=1e-5)
+    assert errors["mean_squared_error"] == pytest.approx(squared.mean(), rel=1e-5)
 
 
 def test_inferred_actions_are_clipped_and_loaded_models_infer_the_same(device, tmp_path):

@@ -231,6 +231,18 @@ def test_mopo_subtracts_the_largest_norm_of_the_standard_deviations_in_the_data_
         np.testing.assert_allclose(one - other, 3.0 * norm, rtol=1e-4)
 
 
+def test_elites_have_the_least_error_over_all_rows_however_they_are_split(params, linear, device, monkeypatch):
+    """On the first 16 rows the target is 0, on the last, which is a part of its own, 3: predicting 0 errs least."""
+    settings = settings_of(params, "mopo", members=3, elites=1)
+    model = (updates := build_updates(linear, None, NAMES, settings, 1, device, half)).learner.model
+    with_known_models(updates, torch.tensor([[1.0] * 3, [0.0] * 3, [2.0] * 3]), torch.zeros(3, 3))
+    monkeypatch.setattr("stages.policy.dynamics.ROWS", 16)
+    targets = torch.zeros(17, 3)
+    targets[16] = 3.0
+    model.choose(torch.zeros(17, 3), model.targets.inverse(targets))
+    assert model.elites.tolist() == [[1]]
+
+
 def test_mobile_s_penalty_is_the_spread_of_the_elites_q_on_imagined_rows_alone(params, linear, device):
     settings = settings_of(params, "mobile", members=4, elites=3, samples=2, penalty=0.0)
     updates = build_updates(linear, None, (*NAMES[:2], "mobile"), settings, 2, device, half)
@@ -269,13 +281,13 @@ def test_rows_that_were_never_written_are_never_drawn(params, episodes, device, 
 
 
 def test_batches_begin_with_their_real_share_and_all_written_rows_are_drawn(params, episodes, device):
-    settings = settings_of(params, "mopo", batch=400)
+    settings = settings_of(params, "mopo", batch=399)  # of which a quarter, rounded, are 100
     learner = build_updates(episodes, None, ("imagined", "real", "mopo"), settings, 2, device, half).learner
     learner.buffer[:] = torch.arange(learner.buffer.shape[1])[None, :, None]
     learner.written.copy_(torch.tensor([3, 7]))
-    both, others = torch.full((2, 400, 5), -1.0), torch.full((2, 400), -1.0)
+    both, others = torch.full((2, 399, 5), -1.0), torch.full((2, 399), -1.0)
     batch = Batch(both, others, others, both[..., :3])
-    mixed = learner.mixed(batch, torch.rand(2, 400, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    mixed = learner.mixed(batch, torch.rand(2, 399, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     for part in (
         mixed.rewards,
         mixed.discounts,

@@ -118,6 +118,17 @@ def test_deterministic_samplers_draw_no_noise():
         SAMPLERS[name](gaussian(0.0, 1.0), sigmas[0] * torch.ones(2, dtype=torch.float64), sigmas, None, NO_CHURN)
 
 
+def test_churn_adds_noise_of_its_factor_at_the_levels_between_its_bounds_alone():
+    """With data that are everything, x is its own clean estimate, so that only the added noise changes it."""
+    churn, noise = SimpleNamespace(amount=2.0, low=0.05, high=5.0, noise=1.5), torch.tensor([1.0, -2.0])
+    sigmas = Edm(EDM).sigmas(8)
+    inside = [sigma for sigma in sigmas.tolist() if 0.05 <= sigma <= 5.0]
+    assert 0 < len(inside) < 7
+    x = SAMPLERS["heun"](lambda x, sigma: x, torch.zeros(2), sigmas, lambda: noise, churn)
+    added = sum(1.5 * sigma * math.sqrt((1 + 2.0 / 8) ** 2 - 1) for sigma in inside)
+    torch.testing.assert_close(x, added * noise)
+
+
 @pytest.mark.parametrize(
     ("name", "steps", "order"), [("ddim", 40, 1), ("heun", 40, 2), ("midpoint", 40, 3), ("dpm-solver", 40, 2)]
 )

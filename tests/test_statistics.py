@@ -7,8 +7,26 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.report.statistics.aggregates import METRICS, Runs, aggregate, improvement, iqm, optimality_gap, profile
-from stages.report.statistics.bootstrap import average, difference, estimate, expanded, percentiles, resample, units
+from stages.report.statistics.aggregates import (
+    METRICS,
+    Runs,
+    aggregate,
+    improvement,
+    iqm,
+    level,
+    optimality_gap,
+    profile,
+)
+from stages.report.statistics.bootstrap import (
+    average,
+    difference,
+    estimate,
+    expanded,
+    interval,
+    percentiles,
+    resample,
+    units,
+)
 from tests.conftest import ROOT
 
 RLIABLE = json.loads((ROOT / "tests/rliable.json").read_text())
@@ -144,6 +162,25 @@ def test_an_interval_needs_five_units_or_several_data_sets():
     few = [Runs(np.arange(2.0), resampled(2, stratum=(k, "m"))) for k in "abc"]
     assert aggregate(METRICS["mean"], few, 0.9).low is None
     assert improvement(few, few, 0.9).low is not None  # counts the units of both sides
+
+
+def test_the_interval_of_a_difference_is_welch_s():
+    """With normal resamples, whose variance is (n − 1) / n² · s² for each side, it must be that of SciPy's t test."""
+    one, other = rng(1).normal(3, 1, 5), rng(2).normal(0, 2, 8)
+    parts = {}
+    for name, sign, values in (("a", 1, one), ("b", -1, other)):
+        n = len(values)
+        deviation = values.std(ddof=1) * np.sqrt(n - 1) / n
+        parts[name] = sign * values.mean() + deviation * rng(n).standard_normal(400_000), n
+    expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
+    width = expected.high - expected.low
+    assert interval(parts, 0.95) == pytest.approx((expected.low, expected.high), abs=0.01 * width)
+
+
+def test_an_aggregate_s_interval_is_wide_enough_for_unequal_numbers_of_seeds():
+    """For equally uncertain strata of 3 and 9 seeds the resamples lack 1 / 3 and 1 / 9 of the variance."""
+    share = level([resampled(3), resampled(9)], 0.95)
+    assert share >= expanded(0.95, 2 / ((1 - 1 / 3) + (1 - 1 / 9)), 2 + 8)
 
 
 def test_clustered_variance_has_its_closed_form():

@@ -10,13 +10,14 @@ import torch
 
 from stages.common.capture import WARM_UP, Captured
 from stages.common.checkpoint import Checkpoint
+from stages.common.rng import numpy_stream
 from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions
 from stages.diffusion import training as training_module
 from stages.diffusion.training import Training, UpdateNoise, learning_rate
 from stages.tasks.tasks import Task
 from stages.world_model.model import WorldModel
-from stages.world_model.train import train, windows_loss
+from stages.world_model.train import VALIDATION_WINDOWS, train, windows_loss
 from stages.world_model.windows import Windows
 from tests.conftest import killed_and_resumed
 
@@ -81,7 +82,14 @@ def test_the_moving_average_follows_the_weights(params, episodes, device):
 
 
 def test_the_validation_loss_is_the_final_average_s_on_held_out_episodes(params, episodes, device):
-    _, losses = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
+    model, losses = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
+    held_out = episodes.held_out(params.diffusion.held_out, numpy_stream("diffusion", "hopper-medium", "held out"))
+    draws = UpdateNoise(torch.from_numpy(held_out.nonzero()[0]), VALIDATION_WINDOWS, (params.horizon, model.step))
+    draws(torch_stream("diffusion", "hopper-medium", "validation"))
+    windows = Windows(episodes, params.horizon, params.discount, HOPPER.return_scale, False, device)
+    with torch.no_grad():
+        again = windows_loss(model, windows, draws, 0.0).item()
+    assert losses["validation_loss"] == pytest.approx(again, rel=1e-5)
     assert [point["step"] for point in losses["curve"]] == [6 * k for k in range(1, 11)]
     assert losses["validation_loss"] == losses["curve"][-1]["validation"]
     assert losses["curve"][0]["validation"] > losses["validation_loss"]
@@ -171,6 +179,43 @@ def test_hidden_returns_do_not_change_the_loss(params, episodes, device):
 def test_the_learning_rate_follows_half_a_cosine_or_is_constant():
     assert [learning_rate(step, 100, "cosine") for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
     assert learning_rate(70, 100, "constant") == 1
+
+
+def test_the_training_loss_is_unbiased_and_the_rate_begins_at_its_whole(params):
+    network, config = torch.nn.Linear(1, 1), small(params, steps=4, schedule="cosine").diffusion
+    draws = UpdateNoise(torch.arange(3), 2, (1,))
+    training = Training(
+        network, lambda draws: 0 * network.weight.sum() + 0 * network.bias.sum() + 7.0, draws, config, torch_stream("a")
+    )
+    for done, factor in enumerate((1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2), 1):
+        training()
+        assert training.rate.item() == pytest.approx(config.learning_rate * factor)
+        assert training.done == done
+        assert training.training_loss() == pytest.approx(7.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_task_ends_where_the_terminal_channel_is_nearer_to_the_flag(params, ended):
+    """The flags 0 and 1 are -1 and 1 when normalised, so that their middle is 0."""
+    model = WorldModel(3, 2, 2, True, params.diffusion)
+    model.process.denoise = lambda network, x, sigma, condition: torch.full_like(x, 0.2 if ended else -0.2)
+    given = torch.zeros(4, 3), torch.zeros(4, 2), torch.zeros(4)
+    sampled = model.sample(*given, params.sampler, torch.Generator().manual_seed(0))
+    assert sampled.terminals.eq(ended).all()
+
+
+@pytest.mark.parametrize("name", ["ddpm", "edm", "flow"])
+def test_only_ddpm_s_clean_estimates_are_clipped_to_the_range_of_the_data(params, episodes, device, name):
+    model, windows = begin(
+        small(params, process=name, normalizer="minmax", reward_normalizer="minmax", target="state"), episodes, device
+    )
+    model.process.denoise = lambda network, x, sigma, condition: torch.full_like(x, 3.0)  # the data's range is ±1
+    given = windows.states[:5], windows.actions[:5], windows.returns[:5]
+    sampled = model.sample(*given, params.sampler, torch.Generator().manual_seed(0))
+    low, high = windows.steps.amin(0), windows.steps.amax(0)
+    reached = high if name == "ddpm" else (low + high) / 2 + 3 * (high - low) / 2
+    torch.testing.assert_close(sampled.rewards, reached[0].expand_as(sampled.rewards), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sampled.states, reached[1:].expand_as(sampled.states), rtol=1e-4, atol=1e-4)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(params, episodes, device):
