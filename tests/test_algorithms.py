@@ -17,6 +17,7 @@ from stages.check.schema import Params
 from stages.common.torch_setup import torch_stream
 from stages.policy.batches import Batch, Window
 from stages.policy.draws import draws_of
+from stages.policy.networks import Mlp, glorot
 from tests.conftest import ROOT, settings_for
 
 SEEDS, BATCH, S, A, UPDATES, SCHEDULE = 3, 16, 4, 2, 10, 50
@@ -235,6 +236,17 @@ def test_rebrac_s_initial_weights_follow_its_authors_code(params):
         assert 0 < body.layers[-1].bias.abs().max() <= last
     assert learner.actor.body.norms is None
     assert len(learner.critic.body.norms) == 2
+
+
+def test_glorot_s_weights_are_uniform_with_their_variance():
+    network = Mlp([40, 60, 20], [torch_stream(k) for k in range(2)])
+    glorot(network, [torch_stream("glorot", k) for k in range(2)])
+    for layer in network.layers:
+        wide = sum(layer.weight.shape[1:])
+        assert layer.weight.var().item() == pytest.approx(2 / wide, rel=0.08)
+        assert layer.weight.abs().max() <= (6 / wide) ** 0.5
+        assert not layer.bias.any()
+        assert not torch.equal(*layer.weight)
 
 
 def test_ten_percent_bc_learns_from_the_best_tenth_of_the_episodes(params, episodes):
