@@ -128,15 +128,15 @@ def drive(
     with only_driver():
         params, root = Path("params.yaml").read_text(encoding="utf-8"), Path.cwd()
         threads = yaml.safe_load(params)["threads"]
-        if remote and not Repo().config["core"].get("remote"):
+        repo = Repo()
+        if remote and not repo.config["core"].get("remote"):
             raise SystemExit("cluster: --remote needs a default remote; add one with: dvc remote add -d NAME URL")
-        cache = None if remote else command(root, "dvc", "cache", "dir").strip()
         source = Source(
             repository=str(root),
             commit=snapshot(),
             ref=REF,
             params=params,
-            cache=cache,
+            cache=None if remote else repo.cache.local_cache_dir,
             remote=remote,
             shared=shared or (None if remote else str(root)),
             scratch=os.path.abspath(scratch or FOLDER),

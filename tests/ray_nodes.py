@@ -23,23 +23,22 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def listens(address: str) -> bool:
-    host, port = address.split(":")
-    with socket.socket() as client:
-        return client.connect_ex((host, int(port))) == 0
-
-
-def node(folder: Path, address: str, head: bool = False) -> subprocess.Popen:
-    """Starts a Ray node with one CPU, of a cluster at that address of this machine."""
+def node(folder: Path, address: str, number: int) -> subprocess.Popen:
+    """Starts a Ray node with one CPU, of a cluster at that address of this machine; number 0 is its head."""
     where = (
-        ["--head", "--port", address.rpartition(":")[2], "--include-dashboard", "false"]
-        if head
-        else ["--address", address]
+        ["--address", address]
+        if number
+        else ["--head", "--port", address.rpartition(":")[2], "--include-dashboard", "false", "--no-monitor"]
     )
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where]
-    command += ["--num-cpus", "1", "--disable-usage-stats", "--block"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, env=environment(folder, **TOKEN), start_new_session=True, **quiet)
+    command += ["--num-cpus", "1", "--disable-usage-stats", "--include-log-monitor", "false", "--block"]
+    with log(folder, number).open("w") as file:
+        output = {"stdout": file, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, env=environment(folder, **TOKEN), start_new_session=True, **output)
+
+
+def log(folder: Path, number: int) -> Path:
+    return folder / f"node-{number}.log"
 
 
 def stop(process: subprocess.Popen):
@@ -52,29 +51,22 @@ def stop(process: subprocess.Popen):
 def ray_cluster(folder: Path, count: int):
     """The address of a Ray cluster of that many nodes with one CPU each."""
     address = f"{get_node_ip_address()}:{free_port()}"
-    nodes = [node(folder, address, head=True)]
+    nodes = [node(folder, address, 0)]
     try:
-        wait_for(lambda: listens(address) and alive_nodes(address))  # a node that finds no head ends
-        for number in range(2, count + 1):
-            nodes.append(node(folder, address))
-            wait_for(lambda number=number: joined(nodes, folder, address, number))
+        wait_for(lambda: joined(nodes, folder, address, 0))  # a node that finds no head ends
+        nodes += [node(folder, address, number) for number in range(1, count)]
+        wait_for(lambda: all(joined(nodes, folder, address, number) for number in range(count)), 120)
         yield address
     finally:
         for each in nodes:
             stop(each)
 
 
-def joined(nodes: list[subprocess.Popen], folder: Path, address: str, count: int) -> bool:
-    """Whether the cluster has so many nodes; starts the last one again if it has given up, as on a busy machine."""
-    if nodes[-1].poll() is not None:
-        nodes[-1] = node(folder, address)
-    return alive_nodes(address) >= count
-
-
-def alive_nodes(address: str) -> int:
-    code = f"import ray; ray.init({address!r}); print(sum(each['Alive'] for each in ray.nodes()))"
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **TOKEN}, capture_output=True, text=True)
-    return int(done.stdout or 0)
+def joined(nodes: list[subprocess.Popen], folder: Path, address: str, number: int) -> bool:
+    """Whether a node is in the cluster; starts it again if it has given up, as on a busy machine."""
+    if nodes[number].poll() is not None:
+        nodes[number] = node(folder, address, number)
+    return "Ray runtime started" in log(folder, number).read_text()
 
 
 def cluster(project: Path, *arguments: str) -> subprocess.Popen:

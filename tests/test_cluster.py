@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import yaml
 from rich.console import Console
 
 from cluster import worker
+from cluster.__main__ import main
 from cluster.graph import UNKNOWN
 from cluster.order import Order, critical_path, makespan
 from cluster.report import Report
@@ -126,7 +128,7 @@ stages:
 """
 WORK = """
 echo $$ >> "MARKS/$1"
-sleep "$(cat "MARKS/$1.seconds" 2>/dev/null || echo 0.1)"
+while test -e "MARKS/$1.holds"; do sleep 0.1; done
 test "$1" = mark && exit
 test ! -e "MARKS/$1.fails" && (sed -n "s/^$1: //p" params.yaml; wc -l < data.txt) > "$1.txt"
 """
@@ -134,20 +136,22 @@ test ! -e "MARKS/$1.fails" && (sed -n "s/^$1: //p" params.yaml; wc -l < data.txt
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """A small DVC project, committed. Its stages leave their process numbers in the folder `marks` beside it."""
+    """A small DVC project, committed. Its stages leave their process numbers in the folder `marks` beside it, and wait
+    for as long as a file there holds them.
+    """
     folder = tmp_path / "project"
     for path, content in {
         "project/dvc.yaml": PIPELINE,
         "project/work.sh": WORK.replace("MARKS", str(tmp_path / "marks")),
         "project/params.yaml": "threads: 1\nrows: 1000\ntrain: 6\n",
         "project/.gitignore": "/.cluster/\n/.checkpoints/\n/.timings/\n/data.txt\n/train.txt\n/other.txt\n",
+        **{f"project/.dvc/{name}": (ROOT / ".dvc" / name).read_text() for name in ("config", ".gitignore")},
         "marks/.keep": "",
     }.items():
         write_text(tmp_path / path, content)
     run(folder, "git", "init", "-q")
     for key in ("name", "email"):
         run(folder, "git", "config", f"user.{key}", "tests")
-    run(folder, "dvc", "init", "-q")
     commit(folder, "a small pipeline")
     return folder
 
@@ -165,30 +169,56 @@ def mark(project: Path, name: str) -> list[int]:
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
-@pytest.mark.parametrize("where", ["jobs", "address", "remote"])
-def test_it_leaves_what_dvc_repro_leaves(project, tmp_path, address, where):
-    """With a cluster of its own or a running one, whose nodes share the cache or have a remote in common."""
-    plain = tmp_path / "plain"
-    shutil.copytree(project, plain)
+def hold(project: Path, name: str) -> Path:
+    """A file that holds a stage's runs for as long as it exists."""
+    path = project.parent / f"marks/{name}.holds"
+    path.touch()
+    return path
+
+
+def change(path: Path, old: str, new: str):
+    path.write_text(path.read_text().replace(old, new))
+
+
+def refusal(project: Path, *arguments: str) -> str:
+    """Why the driver, run in this process, ends before any work."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        patch.setenv("DVC_SITE_CACHE_DIR", str(project.parent / "site-cache"))
+        patch.setattr(sys, "argv", ["cluster", *arguments])
+        with pytest.raises(SystemExit) as refused:
+            main()
+    return str(refused.value.code)
+
+
+def test_what_cannot_run_is_refused_before_any_work(project, capsys):
+    assert "needs a default remote" in refusal(project, "--remote")
+    assert "Stage 'none' not found" in refusal(project, "none")
+    assert "no experiment is queued" in refusal(project, "--queue")
+    assert refusal(project, "other", "--queue") == "2"
+    assert "takes no targets" in capsys.readouterr().err
+    (project / "stages").mkdir()
+    (project / "stages/new.py").touch()
+    assert "git does not know stages/new.py" in refusal(project)
+    assert not mark(project, "mark")
+
+
+def test_it_leaves_what_dvc_repro_leaves(project, tmp_path, address):
+    """With a cluster of its own or a running one; uncommitted changes of known files run too."""
+    change(project / "work.sh", "wc -l", "wc -c")
+    plain, own = (shutil.copytree(project, tmp_path / name) for name in ("plain", "own"))
     run(plain, "dvc", "repro")
-    options = ["--jobs", "2"] if where == "jobs" else ["--address", address]
-    if where == "remote":
-        run(project, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
-        commit(project, "a remote")
-        options += ["--remote"]
-        for name in ("train", "other"):  # long enough for Ray to start a worker on the second node
-            (tmp_path / f"marks/{name}.seconds").write_text("4")
-    output = ended(cluster(project, *options))
-    assert "4/4 dvc.yaml:report" in output
-    assert "Running stage" not in output  # the driver itself runs nothing, it restores
-    for name in ("dvc.lock", "data.txt", "train.txt", "report.txt", "params.yaml"):
-        assert (project / name).read_bytes() == (plain / name).read_bytes()
-    assert not executed(run(project, "dvc", "repro"))
-    assert len(mark(project, "train")) == 2  # by each of the two once
-    assert run(project, "git", "status", "--porcelain").stdout == run(plain, "git", "status", "--porcelain").stdout
-    if where == "remote":
-        caches = [path.parent for path in (project / ".cluster").glob("clone-*/.dvc/cache/files")]
-        assert len(caches) == 2
+    for folder, options in ((own, ["--jobs", "2"]), (project, ["--address", address])):
+        output = ended(cluster(folder, *options))
+        assert "4/4 dvc.yaml:report" in output
+        assert "Running stage" not in output  # the driver itself runs nothing, it restores
+        for name in ("dvc.lock", "data.txt", "train.txt", "report.txt", "params.yaml"):
+            assert (folder / name).read_bytes() == (plain / name).read_bytes()
+        assert (folder / "train.txt").read_text().split() == ["6", "3893"]
+        assert not executed(run(folder, "dvc", "repro"))
+        assert run(folder, "git", "diff", "--name-only").stdout.split() == ["work.sh"]
+        assert run(folder, "git", "status", "--porcelain").stdout == run(plain, "git", "status", "--porcelain").stdout
+    assert len(mark(project, "train")) == 3  # by each of the three once
 
 
 def test_a_failure_names_the_stage_and_its_output_and_the_others_finish(project, tmp_path, address):
@@ -204,61 +234,41 @@ def test_a_failure_names_the_stage_and_its_output_and_the_others_finish(project,
     assert len(mark(project, "other")) == 1  # restored, not run again
 
 
-def test_a_killed_worker_s_stage_ends_and_runs_again(project, tmp_path, address):
-    (tmp_path / "marks/train.seconds").write_text("60")
+def test_a_killed_worker_or_driver_leaves_no_process_and_what_it_ran_runs_again(project, address):
+    held = hold(project, "train")
     driver = cluster(project, "--address", address)
     first = wait_for(lambda: mark(project, "train"))[0]
-    (tmp_path / "marks/train.seconds").unlink()
     os.kill(ancestor(first, "ray::"), signal.SIGKILL)
-    output = ended(driver)
-    assert "dvc.yaml:train: WorkerCrashedError; it runs again" in output
-    assert not alive(first)
-    assert len(mark(project, "train")) == 2
-    assert (project / "report.txt").exists()
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_driver_leaves_no_process_and_a_second_start_goes_on(project, tmp_path, address, how):
-    (tmp_path / "marks/train.seconds").write_text("60")
-    driver = cluster(project, "--address", address)
-    first = wait_for(lambda: mark(project, "train") and len(mark(project, "other")) and mark(project, "train"))[0]
-    wait_for(lambda: "other" in (project / ".cluster/log").read_text())
-    assert "another driver runs in this clone" in ended(cluster(project, "--address", address), status=1)
-    driver.send_signal(how)
-    output = driver.communicate(timeout=60)[0]
-    assert how == signal.SIGKILL or "interrupted; the same command goes on" in output
     wait_for(lambda: not alive(first))
-    (tmp_path / "marks/train.seconds").unlink()
-    ended(cluster(project, "--address", address))
+    wait_for(lambda: "dvc.yaml:train: WorkerCrashedError; it runs again" in (project / ".cluster/log").read_text())
+    for runs, how in enumerate((signal.SIGKILL, signal.SIGINT, signal.SIGTERM), 1):
+        last = wait_for(lambda runs=runs: mark(project, "train")[runs:])[0]
+        wait_for(lambda: "dvc.yaml:other: " in (project / ".cluster/log").read_text())
+        assert "another driver runs in this clone" in refusal(project, "--address", address)
+        driver.send_signal(how)
+        output = driver.communicate(timeout=60)[0]
+        assert how == signal.SIGKILL or "interrupted; the same command goes on" in output
+        wait_for(lambda last=last: not alive(last))
+        driver = cluster(project, "--address", address)
+    held.unlink()
+    ended(driver)
     assert (project / "report.txt").exists()
-    assert (len(mark(project, "train")), len(mark(project, "other"))) == (2, 1)
+    assert (len(mark(project, "train")), len(mark(project, "other"))) == (5, 1)
 
 
-def test_a_second_start_sends_only_what_changed(project, address):
-    ended(cluster(project, "--address", address))
-    assert "1 stages, 3 known from an earlier start" in again(project, address, "cat train.txt", "cat  train.txt")
-    assert (len(mark(project, "train")), len(mark(project, "other"))) == (1, 1)
-    shutil.rmtree(project / ".dvc/cache")  # what is known is of no use without the cache
-    (project / "train.txt").unlink()
-    ended(cluster(project, "--address", address))
-    assert len(mark(project, "train")) == 2
-
-
-def test_targets_run_alone_with_what_they_need(project, address):
+def test_targets_run_alone_with_what_they_need_and_a_second_start_sends_only_what_is_new(project, address):
     output = ended(cluster(project, "other", "--address", address))
     assert "2/2 dvc.yaml:other" in output
     assert (project / "other.txt").exists()
     assert not (project / "train.txt").exists()
     assert list(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == ["data", "other"]
-    assert "Stage 'none' not found" in ended(cluster(project, "none", "--address", address), status=1)
-    assert "takes no targets" in ended(cluster(project, "other", "--queue"), status=2)
-
-
-def again(project: Path, address: str, old: str, new: str) -> str:
-    """The driver's output after a change of dvc.yaml."""
-    path = project / "dvc.yaml"
-    path.write_text(path.read_text().replace(old, new))
-    return ended(cluster(project, "--address", address))
+    change(project / "dvc.yaml", "work.sh other", "work.sh  other")
+    assert "3 stages, 1 known from an earlier start" in ended(cluster(project, "--address", address))
+    assert [len(mark(project, name)) for name in ("mark", "train", "other")] == [1, 1, 2]
+    shutil.rmtree(project / ".dvc/cache")  # what is known is of no use without the cache
+    (project / "train.txt").unlink()
+    ended(cluster(project, "--address", address))
+    assert len(mark(project, "train")) == 2
 
 
 @pytest.mark.parametrize("options", [[], ["--remote"]], ids=["shared", "remote"])
@@ -279,23 +289,13 @@ def test_queued_experiments_run_together_and_equal_stages_once(project, tmp_path
     shown = {value: run(project, "git", "show", f"refs/exps/{ref}:report.txt").stdout for value, ref in refs(project)}
     assert shown == {"size-7": "7\n1000\n1000\n", "size-8": "8\n1000\n1000\n"}
     assert not run(project, "git", "status", "--porcelain").stdout
-    assert "no experiment is queued" in ended(cluster(project, "--address", address, "--queue"), status=1)
+    assert "no experiment is queued" in refusal(project, "--queue")
 
 
 def refs(project: Path) -> list[tuple[str, str]]:
     """The name of each finished experiment, and its reference below refs/exps."""
     listed = run(project, "git", "for-each-ref", "--format=%(refname:lstrip=2)", "refs/exps").stdout.split()
     return [(ref.rpartition("/")[2], ref) for ref in listed if "/size-" in ref]
-
-
-def test_code_that_git_does_not_know_is_refused(project, address):
-    (project / "stages").mkdir()
-    (project / "stages/new.py").touch()
-    assert "git does not know stages/new.py" in ended(cluster(project, "--address", address), status=1)
-
-
-def test_a_missing_remote_is_told_before_any_work(project, address):
-    assert "needs a default remote" in ended(cluster(project, "--address", address, "--remote"), status=1)
 
 
 def test_a_remote_that_fails_after_a_stage_ran_fails_it_and_keeps_its_output(project, tmp_path, monkeypatch):
@@ -329,34 +329,26 @@ def test_a_full_disk_fails_the_stage_and_says_so(project, tmp_path, address):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(small)]).returncode:
         pytest.skip("mounting is not allowed here")
     try:
-        ended(cluster(project, "--address", address, "--scratch", str(small)), status=1)
+        ended(cluster(project, "data", "--address", address, "--scratch", str(small)), status=1)
     finally:
         subprocess.run(["umount", str(small)], check=True)
     assert "No space left on device" in (project / ".cluster/logs/dvc.yaml-data.log").read_text()
-    ended(cluster(project, "--address", address))
-    assert (project / "report.txt").exists()
+    ended(cluster(project, "data", "--address", address))
+    assert (project / "data.txt").exists()
 
 
-def test_uncommitted_changes_of_known_files_run_too(project, address):
-    work = project / "work.sh"
-    work.write_text(work.read_text().replace("wc -l", "wc -c"))
-    ended(cluster(project, "--address", address))
-    assert (project / "train.txt").read_text().split() == ["6", "3893"]
-    assert run(project, "git", "diff", "--name-only").stdout.split() == ["work.sh"]
-
-
-def test_a_lost_node_s_stage_runs_on_another(project, tmp_path, address):
+def test_a_lost_node_s_stage_runs_on_another(project, address):
     """The last test of this file, since the cluster then has one node left."""
-    for name in ("train", "other"):
-        (tmp_path / f"marks/{name}.seconds").write_text("10")
+    held = {name: hold(project, name) for name in ("train", "other")}
     driver = cluster(project, "--address", address)
-    first = {name: wait_for(lambda name=name: mark(project, name))[0] for name in ("train", "other")}
+    first = {name: wait_for(lambda name=name: mark(project, name))[0] for name in held}
     nodes = {name: ancestor(pid, " start --") for name, pid in first.items()}
     lost, stays = sorted(first, key=lambda name: "--head" in command_line(nodes[name]))
     assert "--head" in command_line(nodes[stays])
-    (tmp_path / f"marks/{lost}.seconds").unlink()
     os.killpg(nodes[lost], signal.SIGKILL)
     wait_for(lambda: not alive(first[lost]))
+    for path in held.values():
+        path.unlink()
     output = ended(driver)
     assert f"dvc.yaml:{lost}: " in output
     assert "it runs again" in output
