@@ -4,6 +4,7 @@ Both run in float64. The plain one uses a textbook Adam. Also tested: initial we
 """
 
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ import torch
 import yaml
 
 from benchmarks import plain, plain_models, plain_planners
-from stages.algorithms import bc10
+from stages.algorithms import bc10, saq
 from stages.check import algorithms
 from stages.check.schema import Params
 from stages.common.torch_setup import torch_stream
+from stages.common.transitions import Transitions
 from stages.policy.batches import Batch, Window
 from stages.policy.draws import draws_of
 from stages.policy.networks import Mlp, glorot
+from stages.policy.planning import Outlook
 from tests.conftest import ROOT, settings_for
 
 SEEDS, BATCH, S, A, UPDATES, SCHEDULE = 3, 16, 4, 2, 10, 50
@@ -236,6 +239,28 @@ def test_rebrac_s_initial_weights_follow_its_authors_code(params):
         assert 0 < body.layers[-1].bias.abs().max() <= last
     assert learner.actor.body.norms is None
     assert len(learner.critic.body.norms) == 2
+
+
+def test_plans_reach_as_far_as_the_data_s_largest_change_of_either_sign(params):
+    change = np.array([[-3.0, 1.0], [1.0, 2.0], [0.5, -1.0], [1.5, -2.5]], dtype=np.float32)
+    zeros, row = np.zeros((4, 2), np.float32), np.zeros(4, np.float32)
+    data = Transitions(zeros, zeros, row, change, row, np.arange(4, dtype=np.int32), row > 0)
+    settings = settings_for(params.policy, params.diffuser, "hopper-medium")
+    vars(settings).update(normalize_states=False)
+    constants = Outlook(data, settings).constants
+    np.testing.assert_allclose(constants["change"], change.std(0), rtol=1e-5)
+    np.testing.assert_allclose(constants["reach"], np.abs(change).max(0) / change.std(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("q", "chosen"), [(9.0, 1), (7.0, 0)])
+def test_a_large_q_lifts_a_code_that_the_data_hardly_took(q, chosen):
+    """Its log-probability is bounded at -8, the other's is 0."""
+    policy = saq.Policy.__new__(saq.Policy)
+    policy.settings = SimpleNamespace(temperature=1.0, sample=False, codes=2)
+    policy.behaviour = lambda states: torch.tensor([0.0, -50.0]).expand(*states.shape[:-1], 2)
+    policy.critic = lambda states: torch.tensor([0.0, q]).expand(*states.shape[:-1], 2)
+    policy.codebook, policy.decoder = lambda index: index[..., None].float(), lambda both: both[..., -1:]
+    assert policy(torch.zeros(1, 3, 2), None, None)[0].eq(chosen).all()
 
 
 def test_glorot_s_weights_are_uniform_with_their_variance():

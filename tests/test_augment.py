@@ -1,6 +1,8 @@
 """Completion of imagined windows, on hand-made cases; and generation with DAWM's untrained models."""
 
+import json
 import sys
+from collections import Counter
 from dataclasses import dataclass, replace
 from importlib import import_module
 
@@ -11,15 +13,18 @@ import yaml
 from safetensors.torch import load_file
 
 from stages.augment.imagine import completed_windows, target_return, window_sampler
+from stages.baselines.synther.model import Denoiser
 from stages.common.settings import Quantile
 from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions, return_to_go
 from stages.idm.model import InverseDynamics
+from stages.policy.ensemble import Stack
 from stages.synthetic_data.bounds import Bounds, check_dropped
 from stages.synthetic_data.complete import to_transitions
 from stages.synthetic_data.generate import generate, start_weights
 from stages.tasks.tasks import gym_mujoco
 from stages.world_model import model as world_model
+from stages.world_model.mlp import MlpDenoiser
 from stages.world_model.model import WorldModel
 from tests.conftest import overlaid
 
@@ -212,6 +217,24 @@ STAGES = {
 }
 
 
+def count_evaluations(monkeypatch) -> Counter:
+    """Counts the rows that go through networks from here on: a window, a transition or a pair of states each."""
+    evaluated = Counter()
+
+    def counting(network):
+        forward = network.forward
+
+        def counted(self, x, *others):
+            evaluated["rows"] += len(x) if network in (MlpDenoiser, Denoiser) else x.shape[:-1].numel()
+            return forward(self, x, *others)
+
+        monkeypatch.setattr(network, "forward", counted)
+
+    for network in (MlpDenoiser, Denoiser, InverseDynamics, Stack):
+        counting(network)
+    return evaluated
+
+
 @pytest.mark.parametrize("terminals", ["rule", "model"])
 @pytest.mark.parametrize("method", STAGES)
 def test_all_methods_end_hopper_s_tasks_by_the_rule_or_by_their_models(
@@ -228,10 +251,15 @@ def test_all_methods_end_hopper_s_tasks_by_the_rule_or_by_their_models(
     states = {name: getattr(collected_hopper, name) + lowering for name in ("observations", "next_observations")}
     replace(collected_hopper, **states).save("data/hopper/real.npz")
     task.save("hopper")
-    for name in STAGES[method]:
+    *trainings, sampling = STAGES[method]
+    for name in trainings:
         import_module(f"stages.{name}").main()
+    evaluated = count_evaluations(monkeypatch)
+    import_module(f"stages.{sampling}").main()
 
     synthetic = Transitions.load(f"data/hopper/{method}.npz")
+    cost, parts = json.loads(str(synthetic.cost)), len(np.unique(synthetic.lambda_return)) if method == "dwm" else 1
+    assert cost["evaluations"] == pytest.approx(evaluated["rows"] / (cost["counts"]["kept"] / parts), abs=1e-3)
     unhealthy = ~task.healthy(synthetic.next_observations)
     assert 0.05 < unhealthy.mean() < 0.95
     if (method, terminals) != ("reverse", "model"):  # which has the ends of the real states alone, and they are rare

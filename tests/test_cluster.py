@@ -63,13 +63,13 @@ def test_a_lost_stage_runs_again():
 
 
 def test_a_failure_blocks_what_depends_on_it_and_nothing_else():
-    depends = {**DIAMOND, "other": ["data"]}
-    order = Order(depends, {**SECONDS, "other": 0.5})
+    depends = {**DIAMOND, "other": ["data"], "page": ["report"]}
+    order = Order(depends, {**SECONDS, "other": 0.5, "page": 0.1})
     order.finish(order.take())
     assert order.take() == "train"
-    assert order.fail("train") == {"report"}
+    assert order.fail("train") == {"report", "page"}
     assert drain(order) == ["card", "other"]
-    assert (order.left, order.failed, order.blocked) == (0, {"train"}, {"report"})
+    assert (order.left, order.failed, order.blocked) == (0, {"train"}, {"report", "page"})
 
 
 def test_a_circle_is_refused():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -120,11 +121,12 @@ def test_a_rolled_out_window_follows_the_model_with_dawm_s_actions(dawm):
 @pytest.mark.parametrize("rollout", [False, True])
 def test_an_end_by_the_rule_ends_a_rolled_out_window_and_an_implausible_step_is_dropped(dawm, rollout):
     def healthy(states):
-        return states[..., 1] < 0.5
+        return states[..., 1] < 0
 
     limit = 0.8
     everything, _ = corrected(dawm, [linear_model()] * 2, None, Everywhere(), DISCOUNT, settings(rollout=rollout))
-    end, outside = everything.next_observations[:, 1] >= 0.5, np.abs(everything.next_observations[:, 0]) > limit
+    end, outside = everything.next_observations[:, 1] >= 0, np.abs(everything.next_observations[:, 0]) > limit
+    assert (end & ~outside)[np.flatnonzero(dawm.step > 0) - 1].any()  # after which the window would go on
     kept, reached = [], True
     for row, step in enumerate(dawm.step):
         reached = reached or step == 0 or not rollout
@@ -162,6 +164,7 @@ def test_transitions_on_which_the_members_disagree_most_are_dropped_from_each_ge
 
 
 def test_next_states_far_from_the_model_s_are_dropped_and_nothing_is_replaced(dawm):
+    dawm = replace(dawm, next_observations=dawm.next_observations * np.float32([1, 30]))
     config = settings(replaced="nothing", filter="agreement", kept=0.5)
     result, counts = corrected(dawm, [linear_model(), linear_model([0.5])], None, Everywhere(), DISCOUNT, config)
     assert counts == {"kept": 8, "dropped": 0}

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -194,6 +196,29 @@ def test_a_data_set_of_a_single_episode_is_rejected(collected, params, tmp_path,
     assert not (tmp_path / "data/hopper-expert").exists()
 
 
+@pytest.mark.parametrize(("count", "timeouts"), [(5, [4]), (6, []), (7, [6])])
+def test_a_step_that_ends_the_task_is_no_timeout_even_if_time_runs_out_or_the_data_end_there(
+    monkeypatch, count, timeouts
+):
+    """In the stub environment every third step does both."""
+    space = gym.spaces.Box(-1, 1, (1,))
+
+    class Stub(SimpleNamespace):
+        def reset(self, seed):
+            self.step_of_episode = 0
+            return np.zeros(2), {}
+
+        def step(self, action):
+            self.step_of_episode += 1
+            over = self.step_of_episode == 3
+            return np.zeros(2), 1.0, over, over, {}
+
+    monkeypatch.setattr(local, "make", lambda environment: Stub(action_space=space, close=lambda: None))
+    rows = list(local.rollouts({}, local.Uniform(), count, 0.9, np.random.default_rng(0)))
+    assert [k for k, row in enumerate(rows) if row[4] == 0] == list(range(2, count, 3))
+    assert [k for k, row in enumerate(rows) if row[5]] == timeouts
+
+
 def test_shares_are_whole_numbers_that_differ_by_one_at_most():
     assert local.shares(10, 3) == [4, 3, 3]
     assert local.shares(2, 3) == [1, 1]
@@ -323,6 +348,11 @@ def test_episodes_are_whole_unless_the_data_end_before_them():
     zeros, episode = np.zeros((count, 1), np.float32), np.repeat(np.arange(5, dtype=np.int32), lengths)
     data = Transitions(zeros, zeros, zeros[:, 0], zeros, discounts, episode, np.zeros(count, bool))
     assert whole_episodes(data, 3, "local").tolist() == [False, True, True, True, False]
+    facts = summary(replace(data, rewards=np.arange(11, dtype=np.float32)), Task({"id": "a"}, 3, 1.0, None), "local")
+    returns = np.array([2 + 3 + 4, 5 + 6 + 7, 8])  # of the whole ones
+    assert facts["length_mean"] == pytest.approx(7 / 3)
+    assert facts["return_std"] == pytest.approx(returns.std())
+    assert (facts["return_mean"], facts["return_max"]) == pytest.approx((returns.mean(), 18))
     assert whole_episodes(data, 3, "d4rl").tolist() == [True, True, True, True, False]
 
 

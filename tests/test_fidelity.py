@@ -331,14 +331,27 @@ def test_steering_takes_the_value_of_a_next_state_from_what_followed_it(params, 
         return SampledWindows(rewards, torch.stack([states, states + 1], dim=1), None)
 
     monkeypatch.setattr("stages.fidelity.steering.Value", Known)
-    model = SimpleNamespace(sample=sample, sizes={"horizon": 2})
-    inverse = SimpleNamespace(infer=lambda states, following, stream: torch.zeros(*states.shape[:-1], 2))
+    seen = {}
+
+    def generator(k: int):
+        """A model and an inverse model, which keep the states that they were asked about last."""
+
+        def own_sample(states, *others, guide=None):
+            seen["model", k] = states
+            return sample(states, *others)
+
+        def infer(states, following, stream):
+            seen["inverse", k] = states[:, 0]
+            return torch.zeros(*states.shape[:-1], 2)
+
+        return SimpleNamespace(sample=own_sample, sizes={"horizon": 2}), SimpleNamespace(infer=infer)
+
+    models, inverses = zip(*map(generator, range(2)), strict=True)
     settings = params.model_copy(
         update={"discount": discount, "fidelity": params.fidelity.model_copy(update={"starts": 10**6})}
     )
-    record = steer(
-        episodes, "test", Task({"id": "Pendulum-v1"}, 200, scale, None), [model], [inverse], settings, device
-    )
+    task = Task({"id": "Pendulum-v1"}, 200, scale, None)
+    record = steer(episodes, "test", task, models, inverses, settings, device)
     returns, later = np.zeros(len(episodes)), np.zeros(len(episodes))
     for row in reversed(range(len(episodes))):
         inside = row + 1 < len(episodes) and episodes.episode[row + 1] == episodes.episode[row]
@@ -349,6 +362,9 @@ def test_steering_takes_the_value_of_a_next_state_from_what_followed_it(params, 
     np.testing.assert_array_equal(fitted["pairs"][0], np.c_[episodes.observations, episodes.actions])
     np.testing.assert_allclose(fitted["pairs"][1], returns, atol=1e-6)
     starts = np.flatnonzero(episodes.episode[:-1] == episodes.episode[1:])  # of two steps
+    assert [len(seen["model", k]) for k in range(2)] == [len(starts) // 2, -(-len(starts) // 2)]
+    for k in range(2):
+        assert torch.equal(seen["model", k], seen["inverse", k])
     states, known = episodes.observations[starts].astype(np.float64), Known.__call__
     own, predicted = returns[starts], known(None, states)
     reach = {}

@@ -174,6 +174,16 @@ class Faulty:
         return *columns.values(), np.arange(count) % 2 == 0
 
 
+@pytest.mark.parametrize(("method", "factor"), [("ancestral", 0.25), ("ddim", 1.0)])
+def test_the_temperature_scales_what_a_stochastic_sampler_begins_with(params, method, factor):
+    model, seen = SynthEr(2, 1, small(params)), []
+    model.process.denoise = lambda network, x, sigma, condition: seen.append((x, sigma[0])) or 0 * x
+    sampler = params.synther.sampler.model_copy(update={"method": method, "temperature": 0.25})
+    model.sample(4000, sampler, torch_stream("a"))
+    x, sigma = seen[0]
+    assert x.std().item() == pytest.approx(factor * sigma.item(), rel=0.02)
+
+
 @pytest.mark.parametrize("column", ["states", "rewards", "next_states"])
 def test_rows_outside_the_range_of_the_data_are_dropped_and_counted(params, system, column):
     sizes = bounded(params, margin=0.1, max_drop=0.11)

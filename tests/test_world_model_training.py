@@ -194,6 +194,28 @@ def test_the_training_loss_is_unbiased_and_the_rate_begins_at_its_whole(params):
         assert training.training_loss() == pytest.approx(7.0, rel=1e-5)
 
 
+@pytest.mark.parametrize(("weight", "expected"), [(0.0, 0.0), (1.0, 2.0), (1.5, 3.0)])
+def test_guidance_leads_away_from_windows_whose_return_is_hidden(params, weight, expected):
+    """The clean estimate is 2 where the return is known, else 0."""
+    model = WorldModel(3, 2, 2, False, small(params, normalizer="gaussian", target="state").diffusion)
+    model.process.denoise = lambda network, x, sigma, condition: 2 * condition.returns_known[:, None, None].expand_as(x)
+    sampler = params.sampler.model_copy(update={"guidance": weight})
+    given = torch.zeros(4, 3), torch.zeros(4, 2), torch.ones(4)
+    sampled = model.sample(*given, sampler, torch.Generator().manual_seed(0))
+    assert sampled.states.eq(expected).all()  # the normaliser was not fitted, so it is the identity
+
+
+@pytest.mark.parametrize(("method", "factor"), [("ancestral", 0.25), ("ddim", 1.0)])
+def test_the_temperature_scales_what_a_stochastic_sampler_begins_with(params, method, factor):
+    model, seen = WorldModel(3, 2, 2, False, params.diffusion), []
+    model.process.denoise = lambda network, x, sigma, condition: seen.append((x, sigma[0])) or 0 * x
+    sampler = params.sampler.model_copy(update={"method": method, "temperature": 0.25})
+    given = torch.zeros(4000, 3), torch.zeros(4000, 2), torch.ones(4000)
+    model.sample(*given, sampler, torch.Generator().manual_seed(0))
+    x, sigma = seen[0]
+    assert x.std().item() == pytest.approx(factor * sigma.item(), rel=0.02)
+
+
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_task_ends_where_the_terminal_channel_is_nearer_to_the_flag(params, ended):
     """The flags 0 and 1 are -1 and 1 when normalised, so that their middle is 0."""
