@@ -13,9 +13,12 @@ import pytest
 import yaml
 
 from cluster.graph import needed
+from stages.fidelity import value
 from tests.conftest import ROOT
 
 DATASET = "hopper-medium-replay"
+VALUE, UPDATES = "stages/fidelity/value.py", 20  # of whose networks no pipeline's test needs more than a few
+TOOLS = [Path(sys.executable).parent]  # folders of `dvc` and `python`; warm.py makes another one
 
 
 def run(folder: Path, *command: str, check: bool = True, **more: str) -> subprocess.CompletedProcess:
@@ -28,7 +31,7 @@ def run(folder: Path, *command: str, check: bool = True, **more: str) -> subproc
 def environment(folder: Path, **more: str) -> dict[str, str]:
     return {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([*map(str, TOOLS), os.environ["PATH"]]),
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(folder.parent / "site-cache"),
         **more,
@@ -36,7 +39,10 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def copy_project(folder: Path, params: dict):
-    """The work tree without results, as a git repository with those parameters and nothing committed."""
+    """The work tree without results, as a git repository with those parameters and nothing committed.
+
+    Its networks for the value of states, which no parameter makes smaller, are trained for a few updates only.
+    """
     listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard").stdout.split("\n")
     for name in filter(None, listed):
         result = name.startswith(("results/", "reports/", "dvc.lock")) and name != "results/ablations/README.md"
@@ -44,9 +50,16 @@ def copy_project(folder: Path, params: dict):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     write_params(folder, params)
+    edit(folder / VALUE, rf"\b{value.UPDATES}\b", str(UPDATES))
     run(folder, "git", "init", "-q")
     for key in ("name", "email"):  # experiments are commits
         run(folder, "git", "config", f"user.{key}", "tests")
+
+
+def edit(path: Path, pattern: str, replacement: str):
+    text, count = re.subn(pattern, replacement, path.read_text(), count=1)
+    assert count == 1, f"{path} has no {pattern}"
+    path.write_text(text)
 
 
 def write_params(folder: Path, params: dict):
@@ -88,6 +101,7 @@ def run_in_process(folder: Path):
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(value, "UPDATES", UPDATES)
         for stage in selected(folder):
             for output in stage.outs:
                 output.remove()

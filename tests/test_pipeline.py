@@ -6,19 +6,20 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 import yaml
 from dvc.repo import Repo
 
+from tests import pipelines
 from tests.conftest import ROOT, report
 from tests.pipelines import (
     DATASET,
     commit,
     copy_project,
     digest,
+    edit,
     environment,
     executed,
     names,
@@ -27,12 +28,21 @@ from tests.pipelines import (
     run_in_process,
     write_params,
 )
+from tests.warm import warm_tools
 
 ALGORITHMS = ("td3bc", "iql")
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, tiny_params):
+def warm(tmp_path_factory):
+    """Tools whose libraries are loaded already."""
+    with warm_tools(tmp_path_factory.mktemp("warm") / "tools") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipelines, "TOOLS", [folder, *pipelines.TOOLS])
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tiny_params, warm):
     """A copy of the work tree, committed, with tiny parameters and every stage run once by DVC."""
     folder = tmp_path_factory.mktemp("clone") / "project"
     copy_project(folder, {**tiny_params, "algorithms": list(ALGORITHMS)})
@@ -139,12 +149,6 @@ def pending(project, *targets: str) -> set[str]:
     return ran | executed(run(project, "dvc", "repro", "--dry", *targets))
 
 
-def edit(path, pattern: str, replacement: str):
-    text, count = re.subn(pattern, replacement, path.read_text(), count=1)
-    assert count == 1, f"{path} has no {pattern}"
-    path.write_text(text)
-
-
 def test_a_change_of_an_algorithm_s_settings_record_runs_its_cells_alone(changed):
     edit(changed / "stages/algorithms/iql.py", r"    max_weight: Rate\n", "    max_weight: NonNegative\n")
     iql = {f"{stage}@{DATASET}-{method}-iql" for stage in ("policy", "evaluate") for method in ("real", "dawm")}
@@ -216,7 +220,8 @@ def wait_for(condition, seconds: float, what: str):
         time.sleep(0.05)
 
 
-def test_a_killed_stage_leaves_nothing_that_the_next_run_trusts(project):
+def test_a_killed_stage_leaves_nothing_that_the_next_run_trusts(project, monkeypatch):
+    monkeypatch.setattr(pipelines, "TOOLS", pipelines.TOOLS[1:])  # whose processes end when they are killed
     target = f"policy@{DATASET}-dawm-td3bc"
     model = project / f"models/{DATASET}/dawm-td3bc.safetensors"
     before = model.read_bytes()
@@ -247,7 +252,7 @@ def test_a_killed_stage_leaves_nothing_that_the_next_run_trusts(project):
 def test_an_ablation_runs_values_elsewhere_resumes_and_leaves_the_workspace_alone(changed):
     (changed / "params.yaml").open("a").write("# mine, not committed\n")
     before, status = digest(changed), run(changed, "git", "status", "--porcelain").stdout
-    command = (sys.executable, "-m", "ablations", "horizon")
+    command = ("python", "-m", "ablations", "horizon")
     run(changed, *command, "2", "0", "--set", "algorithms=[iql]", check=False)  # 0 is refused, 2 stays
     again = run(changed, *command, "2", "4", "--set", "algorithms=[iql]")
     assert not [stage for stage in executed(again) if stage.startswith(("data", "idm"))]  # they do not depend on it
