@@ -19,11 +19,16 @@ GENERATED = ("dwm", "joint", "gta", "pgd", "bidirectional", "onestep", "reverse"
 METHODS = ("real", "dawm", "corrected", *GENERATED, "copy", "oracle", "shuffled")
 
 
-@pytest.fixture
-def grid(tmp_path, tiny_params):
-    """Runs the tiny parameters with some changed; returns the folder."""
+pytestmark = pytest.mark.slow
 
-    def run_grid(**changes):
+
+@pytest.fixture
+def grid(tmp_path, tiny_params, monkeypatch):
+    """Runs the tiny parameters with some changed, and draws figures if asked; returns the folder."""
+
+    def run_grid(figures: bool = False, **changes):
+        if not figures:
+            monkeypatch.setattr("stages.report.tables.__main__.draw", lambda *_: None)
         folder = tmp_path / "project"
         copy_project(folder, {**tiny_params, **changes})
         run_in_process(folder)
@@ -34,7 +39,10 @@ def grid(tmp_path, tiny_params):
 
 def test_all_baselines_and_controls_run_through_the_pipeline(grid):
     project = grid(
-        methods=list(METHODS), algorithms=["iql"], pgd={"algorithm": "iql", "guidance": 1, "real_fraction": 0.5}
+        figures=True,
+        methods=list(METHODS),
+        algorithms=["iql"],
+        pgd={"algorithm": "iql", "guidance": 1, "real_fraction": 0.5},
     )
     assert {f"{method}@{DATASET}" for method in METHODS[2:]} <= names(project)
     records = {
@@ -145,7 +153,7 @@ def test_a_minari_data_set_runs_through_the_pipeline_and_is_exported(grid, tmp_p
         for states, actions, rewards in random_episodes(env, 10, 150)
     ]
     minari.create_dataset_from_buffers("test/pointmaze-v0", buffers, env=env)
-    project = grid(source="minari", datasets=["test/pointmaze-v0"], algorithms=["rebrac"])
+    project = grid(figures=True, source="minari", datasets=["test/pointmaze-v0"], algorithms=["rebrac"])
     cell = json.loads((project / "results/test/pointmaze-v0/dawm-rebrac.json").read_text())
     table = (project / "reports/tables/scores.md").read_text()
     assert cell["environment"] == "PointMaze_UMaze-v3"

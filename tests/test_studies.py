@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,6 +145,7 @@ def test_on_ray_all_that_is_missing_runs_together(project, monkeypatch):
     assert not any(missing(STUDY, read(), name, "real") for name in DATASETS)
 
 
+@pytest.mark.slow
 def test_a_study_is_drawn_from_its_folder_alone_and_says_what_is_missing(project, dvc, capsys):
     params, elsewhere = read(), project / "elsewhere"
     run(STUDY, params, DATASETS, METHODS)
@@ -166,7 +168,26 @@ def test_a_study_is_drawn_from_its_folder_alone_and_says_what_is_missing(project
         draw(elsewhere / "small", params)
 
 
-def test_methods_that_a_data_set_lacks_are_named(project, dvc):
+@pytest.fixture
+def drawn_here(monkeypatch):
+    """The stages that draw a study run in this process, without figures."""
+    others = subprocess.run
+
+    def called(words, **options):
+        if words[:2] != [sys.executable, "-m"]:
+            return others(words, **options)
+        module = words[2]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(options["cwd"])
+            patch.setattr(sys, "argv", words[2:])
+            patch.setattr("stages.report.tables.__main__.draw", lambda *_: None)
+            import_module(module if module.endswith("collect") else f"{module}.__main__").main()
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", called)
+
+
+def test_methods_that_a_data_set_lacks_are_named(project, dvc, drawn_here):
     params = read()
     run(STUDY, params, DATASETS, METHODS)
     for name in (f"synther-{ALGORITHMS[-1]}", "fidelity-synther"):
