@@ -73,7 +73,8 @@ def overlaid(base: dict, changes: dict) -> dict:
     }
 
 
-LONGEST = ("test_pipeline.py", "test_grids.py", "test_cluster.py")  # with a process for two files, these begin first
+# with a process for two files, these begin first
+LONGEST = ("test_pipeline.py", "test_grids.py", "test_experiments.py", "test_cluster.py")
 
 
 def pytest_collection_modifyitems(items):

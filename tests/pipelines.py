@@ -1,5 +1,6 @@
 """How tests run the pipeline: in a copy of the project with tiny parameters, by DVC or in this process."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -15,8 +16,9 @@ import yaml
 from cluster.graph import needed
 from stages.fidelity import value
 from tests.conftest import ROOT
+from tests.warm import warm_tools
 
-DATASET = "hopper-medium-replay"
+DATASET, ALGORITHMS = "hopper-medium-replay", ("td3bc", "iql")
 VALUE, UPDATES = "stages/fidelity/value.py", 20  # of whose networks no pipeline's test needs more than a few
 TOOLS = [Path(sys.executable).parent]  # folders of `dvc` and `python`; warm.py makes another one
 
@@ -117,3 +119,39 @@ def digest(folder: Path) -> dict[str, bytes]:
     """path → content of everything under results/ and reports/."""
     files = [file for top in ("results", "reports") for file in (folder / top).rglob("*") if file.is_file()]
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+def differing(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
+    """The files that only one of two `digest`s holds, or whose bytes differ."""
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """Tools whose libraries are loaded already."""
+    with warm_tools(tmp_path_factory.mktemp("warm") / "tools") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "TOOLS", [folder, *TOOLS])
+        yield
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tiny_params, warm):
+    """A copy of the work tree, committed, with tiny parameters and every stage run by DVC, once in a session."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny"
+    with Path(f"{shared}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            building = tmp_path_factory.mktemp("tiny") / "project"
+            copy_project(building, {**tiny_params, "algorithms": list(ALGORITHMS)})
+            assert executed(run(building, "dvc", "repro")) == names(building)
+            commit(building, "tiny, with its results")
+            building.rename(shared)
+    return shutil.copytree(shared, tmp_path_factory.mktemp("clone") / "project", symlinks=True)
+
+
+@pytest.fixture
+def changed(project):
+    """The project, for a test to change; afterwards it is as it was committed."""
+    yield project
+    restore(project)

@@ -1,4 +1,4 @@
-"""Ablations: an experiment's numbers by hand, file names, table and figure; test_pipeline.py runs an ablation."""
+"""Ablations: an experiment's numbers by hand, file names, table and figure; test_experiments.py runs an ablation."""
 
 import hashlib
 import json

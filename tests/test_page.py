@@ -23,6 +23,7 @@ from stages.report.tables.ablations import Ablation, save
 from stages.report.tables.table import origin
 from tests.test_report import ALGORITHMS, COST, DATASETS, METHODS, report, run_collect, write_results
 
+pytestmark = pytest.mark.slow
 expect.set_options(timeout=30_000)
 
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}

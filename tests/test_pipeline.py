@@ -15,47 +15,22 @@ from dvc.repo import Repo
 from tests import pipelines
 from tests.conftest import ROOT, report
 from tests.pipelines import (
+    ALGORITHMS,
     DATASET,
-    commit,
     copy_project,
+    differing,
     digest,
     edit,
     environment,
     executed,
     names,
-    restore,
     run,
     run_in_process,
     write_params,
 )
-from tests.warm import warm_tools
 
-ALGORITHMS = ("td3bc", "iql")
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory):
-    """Tools whose libraries are loaded already."""
-    with warm_tools(tmp_path_factory.mktemp("warm") / "tools") as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipelines, "TOOLS", [folder, *pipelines.TOOLS])
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory, tiny_params, warm):
-    """A copy of the work tree, committed, with tiny parameters and every stage run once by DVC."""
-    folder = tmp_path_factory.mktemp("clone") / "project"
-    copy_project(folder, {**tiny_params, "algorithms": list(ALGORITHMS)})
-    assert executed(run(folder, "dvc", "repro")) == names(folder)
-    commit(folder, "tiny, with its results")
-    return folder
-
-
-@pytest.fixture
-def changed(project):
-    """The project, for a test to change; afterwards it is as it was committed."""
-    yield project
-    restore(project)
+pytestmark = pytest.mark.slow
+project, changed, warm = pipelines.project, pipelines.changed, pipelines.warm
 
 
 def test_a_run_leaves_scores_tables_and_a_page(project):
@@ -85,11 +60,6 @@ def test_a_clone_that_shares_the_cache_restores_every_stage(project, tmp_path):
     assert digest(clone) == digest(project)
 
 
-def differing(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
-    """The files that only one of two `digest`s holds, or whose bytes differ."""
-    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-
-
 def test_the_same_parameters_give_the_same_bytes_in_other_processes(changed, tmp_path):
     """Stage by stage in this process, against DVC's processes.
 
@@ -112,27 +82,6 @@ def test_the_same_parameters_give_the_same_bytes_in_other_processes(changed, tmp
             patch.setenv("DVC_ROOT", str(tmp_path / "nowhere"))  # where the records of seconds and revisions would be
             report()
     assert not differing(digest(changed), digest(other))
-
-
-def test_another_horizon_retrains_what_depends_on_it_and_no_real_cell(changed):
-    before = digest(changed)
-    ran = executed(run(changed, "dvc", "exp", "run", "-S", "horizon=7"))
-    cells = {f"{phase}@{DATASET}-dawm-{algorithm}" for phase in ("policy", "evaluate") for algorithm in ALGORITHMS}
-    others = {f"{phase}@{DATASET}" for phase in ("diffusion", "augment", "steering", "collect")}
-    assert ran == {"check", "tables", "report", f"fidelity@{DATASET}-dawm"} | cells | others
-    unequal = differing(before, digest(changed))
-    assert not [name for name in unequal if "/real-" in name]
-    assert f"results/{DATASET}/dawm-td3bc.json" in unequal
-    difference = run(changed, "dvc", "metrics", "diff", "--json").stdout
-    assert '"dawm.' in difference
-    assert '"real.' not in difference
-    columns = run(changed, "dvc", "exp", "show", "--csv", "--only-changed").stdout.splitlines()[0].split(",")
-    shown = {name for name in columns if not name.startswith(("data/", "stages/", "models/", "results/", "reports/"))}
-    assert "horizon" in shown
-    assert {name.partition(".")[0] for name in shown} & {"real", "dawm"} == {"dawm"}
-    assert "horizon: 7" in (changed / "params.yaml").read_text()
-    restore(changed)
-    assert digest(changed) == before
 
 
 def test_the_two_plots_are_shown_without_complaint(project):
@@ -203,16 +152,6 @@ def test_the_new_algorithm_of_the_documentation_is_one_file_and_its_section(chan
     assert len(result["seeds"]) == params["seeds"]
 
 
-def test_bad_parameters_are_refused_before_any_work(changed):
-    """One case through DVC; tests/test_check.py has the others."""
-    done = run(changed, "dvc", "exp", "run", "-S", "horizon=0", check=False)
-    assert done.returncode != 0
-    assert executed(done) == {"check"}, done.stdout + done.stderr
-    lines = [row for row in (done.stdout + done.stderr).splitlines() if row.startswith("params.yaml: ")]
-    assert len(lines) == 1
-    assert lines[0].startswith("params.yaml: horizon = 0: ")
-
-
 def wait_for(condition, seconds: float, what: str):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -247,42 +186,6 @@ def test_a_killed_stage_leaves_nothing_that_the_next_run_trusts(project, monkeyp
     run(project, "git", "checkout", "-q", ".")
     run(project, "dvc", "repro", target)
     assert model.read_bytes() == before
-
-
-def test_an_ablation_runs_values_elsewhere_resumes_and_leaves_the_workspace_alone(changed):
-    (changed / "params.yaml").open("a").write("# mine, not committed\n")
-    before, status = digest(changed), run(changed, "git", "status", "--porcelain").stdout
-    command = ("python", "-m", "ablations", "horizon")
-    run(changed, *command, "2", "0", "--set", "algorithms=[iql]", check=False)  # 0 is refused, 2 stays
-    again = run(changed, *command, "2", "4", "--set", "algorithms=[iql]")
-    assert not [stage for stage in executed(again) if stage.startswith(("data", "idm"))]  # they do not depend on it
-    assert len([stage for stage in executed(again) if stage.startswith("diffusion@")]) == 1, again.stdout
-    table = (changed / "results/ablations/horizon.csv").read_text().splitlines()
-    assert [row.split(",")[0] for row in table[1:]] == ["2", "2", "4", "4"]  # real and DAWM
-    assert (changed / "reports/figures/ablation-horizon.png").exists()
-    text = (changed / "reports/tables/ablation-horizon.md").read_text()
-    assert "with algorithms=[iql]" in text
-    assert "– |" not in text.partition("DAWM")[2].partition("Scores:")[0]  # every cost was recorded
-    run(changed, "git", "clean", "-qfd", "results", "reports")
-    assert digest(changed) == before
-    assert run(changed, "git", "status", "--porcelain").stdout == status
-
-
-def test_a_baseline_is_added_by_a_folder_and_its_name(changed):
-    """The example of stages/baselines/README.md, as it stands there."""
-    text = (ROOT / "stages/baselines/README.md").read_text()
-    files = re.findall(r"```(?:python|yaml)\n(.*?)```", text, re.DOTALL)
-    folder = changed / "stages/baselines/noisy"
-    folder.mkdir()
-    for name, content in zip(("__init__.py", "__main__.py", "dvc.yaml"), files, strict=True):
-        (folder / name).write_text(content)
-    done = run(changed, "dvc", "exp", "run", "-S", "methods=[real,noisy]", "-S", "algorithms=[iql]")
-    own = {f"{stage}@{DATASET}-noisy-iql" for stage in ("policy", "evaluate")} | {f"fidelity@{DATASET}-noisy"}
-    assert executed(done) == {"check", f"noisy@{DATASET}", *own, f"collect@{DATASET}", "tables", "report"}
-    record = json.loads((changed / f"results/{DATASET}/fidelity-noisy.json").read_text())
-    assert 0.05 < record["physics"]["overall"]["median"] < 0.1  # of |N(0, 0.1)|: 0.067
-    assert "| Noisy |" in (changed / "reports/tables/scores.md").read_text()
-    shutil.rmtree(folder)
 
 
 def test_the_paper_preset_s_whole_grid_is_planned(changed):

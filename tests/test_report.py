@@ -218,6 +218,7 @@ def test_files_of_an_earlier_grid_are_removed_or_ignored(built, tmp_path, monkey
     )
 
 
+@pytest.mark.slow
 def test_equal_results_give_equal_bytes_without_trace_of_other_methods(built, tmp_path, monkeypatch):
     write_results(tmp_path, monkeypatch)
     Path("results/hopper-medium/phantom-td3bc.json").write_text(
