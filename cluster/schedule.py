@@ -10,6 +10,7 @@ import yaml
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # such workers, one for each CPU, lack this package
 import ray
 
 from cluster.graph import kind

@@ -19,8 +19,6 @@ from pathlib import Path
 
 import yaml
 
-from cluster.store import push
-
 GUARD = Path(__file__).with_name("guard.py")
 
 
@@ -161,6 +159,8 @@ def run(source: Source, stage: str, timings: dict[str, str]) -> Iterator[str | O
                 outputs = locked(folder, stage)
                 left = {} if source.shared else read_timings(folder, outputs.values())
                 if source.remote:
+                    from cluster.store import push  # imports DVC, which a worker does not need otherwise
+
                     push(folder, stage, outputs)
             status = done.returncode
     except Exception as error:  # a remote's library has its own, which Ray would take for the loss of a machine

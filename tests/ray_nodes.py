@@ -15,7 +15,11 @@ from ray.util import get_node_ip_address
 from tests.conftest import ROOT
 from tests.pipelines import environment
 
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+SETTINGS = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_prestart_worker_first_driver": "0",  # drivers here need workers of their own
+}
 
 
 def free_port() -> int:
@@ -34,7 +38,7 @@ def node(folder: Path, address: str, number: int) -> subprocess.Popen:
     command += ["--num-cpus", "1", "--disable-usage-stats", "--include-log-monitor", "false", "--block"]
     with log(folder, number).open("w") as file:
         output = {"stdout": file, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, env=environment(folder, **TOKEN), start_new_session=True, **output)
+        return subprocess.Popen(command, env=environment(folder, **SETTINGS), start_new_session=True, **output)
 
 
 def log(folder: Path, number: int) -> Path:
@@ -74,7 +78,7 @@ def cluster(project: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "cluster", *arguments],
         cwd=project,
-        env=environment(project, PYTHONPATH=str(ROOT), **TOKEN),
+        env=environment(project, PYTHONPATH=str(ROOT), **SETTINGS),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

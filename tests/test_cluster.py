@@ -13,7 +13,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from cluster import worker
+from cluster import store, worker
 from cluster.__main__ import main
 from cluster.graph import UNKNOWN
 from cluster.order import Order, critical_path, makespan
@@ -221,7 +221,9 @@ def test_it_leaves_what_dvc_repro_leaves(project, tmp_path, address):
     assert len(mark(project, "train")) == 3  # by each of the three once
 
 
-def test_a_failure_names_the_stage_and_its_output_and_the_others_finish(project, tmp_path, address):
+def test_a_failure_names_the_stage_and_its_output_and_a_second_start_sends_only_what_is_left_or_changed(
+    project, tmp_path, address
+):
     (tmp_path / "marks/train.fails").touch()
     output = ended(cluster(project, "--address", address), status=1)
     assert "failed: dvc.yaml:train; its output: .cluster/logs/dvc.yaml-train.log" in output
@@ -229,9 +231,16 @@ def test_a_failure_names_the_stage_and_its_output_and_the_others_finish(project,
     assert (project / "other.txt").exists()
     assert not (project / "report.txt").exists()
     (tmp_path / "marks/train.fails").unlink()
-    ended(cluster(project, "--address", address))
+    change(project / "dvc.yaml", "work.sh other", "work.sh  other")
+    output = ended(cluster(project, "--address", address))
+    assert "3 stages, 1 known from an earlier start" in output
     assert (project / "report.txt").exists()
-    assert len(mark(project, "other")) == 1  # restored, not run again
+    runs = [len(mark(project, name)) for name in ("mark", "train", "other")]
+    assert runs == [1, 2, 2]  # the first was restored, not run again
+    shutil.rmtree(project / ".dvc/cache")  # what is known is of no use without the cache
+    (project / "train.txt").unlink()
+    ended(cluster(project, "train", "--address", address))
+    assert len(mark(project, "train")) == 3
 
 
 def test_a_killed_worker_or_driver_leaves_no_process_and_what_it_ran_runs_again(project, address):
@@ -256,19 +265,12 @@ def test_a_killed_worker_or_driver_leaves_no_process_and_what_it_ran_runs_again(
     assert (len(mark(project, "train")), len(mark(project, "other"))) == (5, 1)
 
 
-def test_targets_run_alone_with_what_they_need_and_a_second_start_sends_only_what_is_new(project, address):
+def test_targets_run_alone_with_what_they_need(project, address):
     output = ended(cluster(project, "other", "--address", address))
     assert "2/2 dvc.yaml:other" in output
     assert (project / "other.txt").exists()
     assert not (project / "train.txt").exists()
     assert list(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == ["data", "other"]
-    change(project / "dvc.yaml", "work.sh other", "work.sh  other")
-    assert "3 stages, 1 known from an earlier start" in ended(cluster(project, "--address", address))
-    assert [len(mark(project, name)) for name in ("mark", "train", "other")] == [1, 1, 2]
-    shutil.rmtree(project / ".dvc/cache")  # what is known is of no use without the cache
-    (project / "train.txt").unlink()
-    ended(cluster(project, "--address", address))
-    assert len(mark(project, "train")) == 2
 
 
 @pytest.mark.parametrize("options", [[], ["--remote"]], ids=["shared", "remote"])
@@ -285,7 +287,6 @@ def test_queued_experiments_run_together_and_equal_stages_once(project, tmp_path
     assert (len(mark(project, "train")), len(mark(project, "other"))) == (2, 1)
     names = run(project, "dvc", "exp", "list", "--name-only").stdout.split()
     assert sorted(names) == ["size-7", "size-8"]
-    assert not run(project, "dvc", "queue", "status").stdout.count("Queued")
     shown = {value: run(project, "git", "show", f"refs/exps/{ref}:report.txt").stdout for value, ref in refs(project)}
     assert shown == {"size-7": "7\n1000\n1000\n", "size-8": "8\n1000\n1000\n"}
     assert not run(project, "git", "status", "--porcelain").stdout
@@ -307,7 +308,7 @@ def test_a_remote_that_fails_after_a_stage_ran_fails_it_and_keeps_its_output(pro
     def push(*_):
         raise EndpointConnectionError("no answer")
 
-    monkeypatch.setattr(worker, "push", push)
+    monkeypatch.setattr(store, "push", push)
     monkeypatch.setattr(worker, "end_with_parent", lambda: None)
     run(project, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     commit(project, "a remote")
