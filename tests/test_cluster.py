@@ -203,6 +203,7 @@ def test_what_cannot_run_is_refused_before_any_work(project, capsys):
     assert not mark(project, "mark")
 
 
+@pytest.mark.slow
 def test_it_leaves_what_dvc_repro_leaves(project, tmp_path, address):
     """With a cluster of its own or a running one; uncommitted changes of known files run too."""
     change(project / "work.sh", "wc -l", "wc -c")
@@ -221,6 +222,7 @@ def test_it_leaves_what_dvc_repro_leaves(project, tmp_path, address):
     assert len(mark(project, "train")) == 3  # by each of the three once
 
 
+@pytest.mark.slow
 def test_a_failure_names_the_stage_and_its_output_and_a_second_start_sends_only_what_is_left_or_changed(
     project, tmp_path, address
 ):
@@ -243,6 +245,7 @@ def test_a_failure_names_the_stage_and_its_output_and_a_second_start_sends_only_
     assert len(mark(project, "train")) == 3
 
 
+@pytest.mark.slow
 def test_a_killed_worker_or_driver_leaves_no_process_and_what_it_ran_runs_again(project, address):
     held = hold(project, "train")
     driver = cluster(project, "--address", address)
@@ -265,6 +268,7 @@ def test_a_killed_worker_or_driver_leaves_no_process_and_what_it_ran_runs_again(
     assert (len(mark(project, "train")), len(mark(project, "other"))) == (5, 1)
 
 
+@pytest.mark.slow
 def test_targets_run_alone_with_what_they_need(project, address):
     output = ended(cluster(project, "other", "--address", address))
     assert "2/2 dvc.yaml:other" in output
@@ -273,6 +277,7 @@ def test_targets_run_alone_with_what_they_need(project, address):
     assert list(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == ["data", "other"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--remote"]], ids=["shared", "remote"])
 def test_queued_experiments_run_together_and_equal_stages_once(project, tmp_path, address, options):
     if options:
@@ -323,6 +328,7 @@ def test_a_remote_that_fails_after_a_stage_ran_fails_it_and_keeps_its_output(pro
     assert outcome.log.endswith("EndpointConnectionError: no answer\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
 def test_a_full_disk_fails_the_stage_and_says_so(project, tmp_path, address):
     small = tmp_path / "small"
@@ -338,6 +344,7 @@ def test_a_full_disk_fails_the_stage_and_says_so(project, tmp_path, address):
     assert (project / "data.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_lost_node_s_stage_runs_on_another(project, address):
     """The last test of this file, since the cluster then has one node left."""
     held = {name: hold(project, name) for name in ("train", "other")}

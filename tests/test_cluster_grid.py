@@ -13,6 +13,8 @@ from tests.conftest import overlaid
 from tests.pipelines import commit, copy_project, digest, executed, names, run
 from tests.ray_nodes import alive, ancestor, cluster, command_line, ended, ray_cluster, wait_for
 
+pytestmark = pytest.mark.slow
+
 PARAMS = {"methods": ["dawm"], "algorithms": ["td3bc"], "policy": {"steps": 2000, "snapshot_every": 200}}
 SECONDS = re.compile(r"reports/(index\.html|\w+/(costs|acting)\.\w+)$")  # these name the seconds that stages took
 WITH_SECONDS = ("reports/tables", "reports/figures", "reports/index.html")  # outputs with such files in them
@@ -51,7 +53,8 @@ def locked(folder: Path) -> dict[str, dict]:
 def assert_equal(one: Path, other: Path, *targets: str):
     """One project has the bytes that DVC left in the other: all of them, or those that targets need."""
     stages, _ = needed(str(one), targets)
-    assert locked(one) == {stage.name: locked(other)[stage.name] for stage in stages.values()}
+    recorded = locked(other)
+    assert locked(one) == {stage.name: recorded[stage.name] for stage in stages.values()}
     results, others = digest(one), digest(other)
     made = {out.def_path for stage in stages.values() for out in stage.outs}
     expected = {name for name in others if name in made} if targets else others.keys()
@@ -101,7 +104,7 @@ def test_a_node_and_the_driver_are_killed_while_a_policy_trains(plain, three, tm
     folder = project(tmp_path / "project", tiny_params)
     target = "evaluate@hopper-medium-replay-dawm-td3bc"
     driver = cluster(folder, target, "--address", three)
-    training = wait_for(lambda: trains(folder, "stages.policy"), 120)
+    training = wait_for(lambda: trains(folder, "stages.policy"), 300)
     node = ancestor(training, " start --")
     if "--head" in command_line(node):  # Ray ends with its head; a stage on it is killed with its worker
         node = ancestor(training, "ray::")
@@ -110,7 +113,7 @@ def test_a_node_and_the_driver_are_killed_while_a_policy_trains(plain, three, tm
         os.killpg(node, signal.SIGKILL)
     wait_for(lambda: not alive(training))
     wait_for(lambda: "it runs again" in (folder / ".cluster/log").read_text())
-    again = wait_for(lambda: trains(folder, "stages.policy"), 120)
+    again = wait_for(lambda: trains(folder, "stages.policy"), 300)
     driver.kill()
     driver.communicate()
     wait_for(lambda: not alive(again))
