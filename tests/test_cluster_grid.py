@@ -52,7 +52,7 @@ def locked(folder: Path) -> dict[str, dict]:
 
 def assert_equal(one: Path, other: Path, *targets: str):
     """One project has the bytes that DVC left in the other: all of them, or those that targets need."""
-    stages, _ = needed(str(one), targets)
+    stages, _ = needed(str(one), [f"{one}/dvc.yaml:{target}" for target in targets])
     recorded = locked(other)
     assert locked(one) == {stage.name: recorded[stage.name] for stage in stages.values()}
     results, others = digest(one), digest(other)
