@@ -1,8 +1,11 @@
-"""The joint model on a linear system with linear behaviour: its actions and their consequences."""
+"""The joint model on a linear system with linear behaviour: its actions and their consequences; then GTA and PGD, which
+sample from this model.
+"""
 
 import json
 import sys
 from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +13,16 @@ import torch
 import yaml
 
 from stages.augment.imagine import completed_windows
+from stages.baselines.gta import __main__ as gta
 from stages.baselines.joint import sample, train
+from stages.baselines.pgd import __main__ as pgd
 from stages.common.timing import digest
 from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions, return_to_go
 from stages.diffusion.samplers import evaluations
 from stages.idm.model import InverseDynamics
+from stages.policy import policies
+from stages.policy.networks import Actor
 from stages.synthetic_data.cost import parameter_count
 from stages.tasks.tasks import Task
 from stages.world_model import model as world_model
@@ -228,3 +235,132 @@ def test_the_stages_write_a_training_set_with_its_cost(tiny_params, params, epis
     assert counts["kept"] + counts["dropped"] + counts["after_terminal"] == 3 * counts["windows"]
     passes = evaluations(params.sampler) * counts["windows"] / counts["kept"]
     assert cost["evaluations"] == pytest.approx(passes, abs=1e-3)
+
+
+# GTA: how much of a real window is left, and what the amplified return does
+
+
+def amplified_windows(
+    params, trained, system, noise: float, amplification: float = 1.0, guidance: float = 1.0, starts=None
+):
+    """Windows from rows of the data, and those rows."""
+    starts = torch.arange(0, len(system), 3) if starts is None else starts
+    sampler = params.sampler.model_copy(update={"steps": 12, "guidance": guidance})
+    settings = SimpleNamespace(noise=noise, amplification=amplification)
+    given = params.model_copy(update={"sampler": sampler, "gta": settings})
+    return starts.numpy(), *gta.window_sampler(system, TASK, trained, given, torch_stream("gta"))(starts)
+
+
+def test_little_noise_gives_the_real_windows_back_and_much_noise_windows_of_their_own(params, trained, system):
+    whole = {}
+    for noise in (0.05, 0.5, 20.0):
+        starts, states, actions, rewards, ended = amplified_windows(params, trained, system, noise)
+        begins = np.minimum(starts, starts - starts % LENGTH + LENGTH - 3)
+        rows = begins[:, None] + np.arange(3)
+        np.testing.assert_array_equal(states[:, 0], system.observations[begins])
+        np.testing.assert_array_equal(actions[:, 0], system.actions[begins])
+        later = actions[:, 1:].ravel(), system.actions[rows[:, 1:]].ravel()
+        whole[noise] = np.corrcoef(*later)[0, 1]
+        error = np.abs(states[:, 1:] - states[:, :-1] @ A.T - actions @ B.T)
+        assert np.median(error) < 0.05 * system.observations.std()
+        assert not ended.any()
+        assert np.isfinite(rewards).all()
+    assert whole[0.05] > 0.95
+    assert whole[0.05] > whole[0.5] > whole[20.0]
+    assert whole[20.0] < 0.75
+
+
+def test_an_amplified_return_is_followed(params, trained, system):
+    """Later rewards rise with the return asked for; the first is the data's, since state and action are."""
+    ranked = [
+        np.mean(amplified_windows(params, trained, system, 20.0, amplification, guidance=2.0)[3][:, 1:])
+        for amplification in (1.0, 3.0)
+    ]
+    assert ranked[1] > ranked[0]
+
+
+def test_returns_are_amplified_for_the_better_whatever_their_sign():
+    returns = torch.tensor([2.0, 0.0, -2.0])
+    assert gta.amplified(returns, 1.3).tolist() == pytest.approx([2.6, 0.0, -1.4])
+
+
+def test_windows_stay_within_their_episode(params, trained, system):
+    """The last row of an episode begins its window two rows earlier; an episode of two steps has one step too few."""
+    last = torch.tensor([LENGTH - 1, 2 * LENGTH - 2])
+    _, states, *_ = amplified_windows(params, trained, system, 2.4, starts=last)
+    np.testing.assert_array_equal(states[:, 0], system.observations[[LENGTH - 3, 2 * LENGTH - 3]])
+    short = system.rows(np.isin(np.arange(len(system)), [0, 1, *range(LENGTH, 2 * LENGTH)]))
+    short.episode[:] = [0, 0, *[1] * LENGTH]
+    _, _, _, rewards, _ = amplified_windows(params, trained, short, 2.4, starts=torch.tensor([0, 1, 2]))
+    assert np.isnan(rewards).tolist() == [[False, False, True]] * 2 + [[False] * 3]
+
+
+def test_the_cost_counts_the_levels_that_are_used(params, trained):
+    for noise in (0.05, 2.4, 100.0):
+        seen, sampler = [], params.sampler.model_copy(update={"method": "ddim", "steps": 12, "guidance": 1.0})
+        given = torch.zeros(2, 2), torch.zeros(2, 1), torch.zeros(2)
+        denoise = trained.process.denoise
+        trained.process.denoise = lambda *each: seen.append(1) or denoise(*each)  # noqa: B023
+        trained.sample(*given, sampler, torch_stream("a"), (torch.zeros(2, 3, trained.step), noise))
+        del trained.process.denoise
+        assert gta.levels(trained, sampler, noise) == len(seen)
+
+
+# PGD: guidance by a policy
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 4.0])
+def test_standard_normal_actions_follow_the_product_of_both_densities(params, strength):
+    """N(0, 1) times N(π, 1 / λ) is N(λ π / (1 + λ), 1 / (1 + λ)); all but the actions stay as they were."""
+    model = WorldModel(2, 1, 3, False, params.diffusion, joint=True)
+    model.process.denoise = lambda network, x, sigma, condition: x / (1 + sigma[:, None, None] ** 2)
+    states, sampler = torch.zeros(20_000, 2), params.sampler.model_copy(update={"steps": 60, "method": "heun"})
+    guide = pgd.policy_guide(model, lambda states: torch.full((*states.shape[:2], 1), 0.3), states, strength)
+    given = states, torch.zeros(len(states), 1), torch.zeros(len(states))
+    raw, inverse = [], model.normalizer.inverse
+    model.normalizer.inverse = lambda z: raw.append(z) or inverse(z)
+    model.sample(*given, pgd.unconditional(sampler), torch_stream("a"), guide=guide)
+    steps = raw[-1]
+    guided, others = steps[:, 1:, 1], torch.cat([steps[..., :1], steps[..., 2:]], dim=-1)
+    assert guided.mean().item() == pytest.approx(0.3 * strength / (1 + strength), abs=0.015)
+    assert guided.std().item() == pytest.approx((1 + strength) ** -0.5, rel=0.02)
+    for untouched in (others, steps[:, 0, 1]):
+        assert untouched.mean().item() == pytest.approx(0, abs=0.015)
+        assert untouched.std().item() == pytest.approx(1, rel=0.02)
+
+
+def test_guided_actions_come_nearer_to_the_policy_and_their_consequences_follow(params, trained, system):
+    def policy(states):
+        return -states @ torch.from_numpy(K.T).float()  # the opposite of the data's
+
+    distances, starts = [], torch.arange(len(system))
+    for strength in (0.0, 1.0, 10.0):
+        sampler = params.sampler.model_copy(update={"steps": 12})
+        given = params.model_copy(update={"sampler": sampler, "pgd": SimpleNamespace(guidance=strength)})
+        states, actions, _, ended = pgd.window_sampler(system, TASK, trained, policy, given, torch_stream("a"))(starts)
+        np.testing.assert_array_equal(states[:, 0], system.observations)
+        np.testing.assert_array_equal(actions[:, 0], system.actions)
+        wanted = policy(torch.from_numpy(states[:, 1:-1])).numpy()
+        distances.append(np.square(actions[:, 1:] - wanted).mean())
+        error = np.abs(states[:, 1:] - states[:, :-1] @ A.T - actions @ B.T)
+        assert np.median(error) < 0.08 * system.observations.std()
+        assert not ended.any()
+    assert distances[0] > 1.3 * distances[1] > 1.3**2 * distances[2]
+
+
+def test_each_window_is_guided_by_one_seed_s_policy_in_turn(tmp_path):
+    actor = Actor(2, 1, [4], [torch_stream("policy", seed) for seed in range(3)])
+    weights = {f"actor.{name}": weight.detach()[None] for name, weight in actor.named_parameters()}
+    facts = {"steps": torch.tensor([7]), "mean": torch.tensor([1.0, 2.0]), "std": torch.tensor([2.0, 4.0])}
+    path = tmp_path / "real-td3bc.safetensors"
+    policies.save({**weights, **facts, "generators": torch.full((3,), -1)}, "td3bc", SimpleNamespace(), path)
+    act, states = pgd.Policies(str(path), torch.device("cpu"), torch_stream("a")), torch.randn(7, 4, 2)
+    normalised = (states - facts["mean"]) / facts["std"]
+    for window in range(7):
+        expected = actor(normalised[None, window].expand(3, -1, -1))[window % 3]
+        torch.testing.assert_close(act(states)[window], expected.detach())
+
+
+def test_unconditional_windows_cost_one_evaluation_a_step(params):
+    assert evaluations(pgd.unconditional(params.sampler)) == params.sampler.steps
+    assert evaluations(params.sampler) == 2 * params.sampler.steps
