@@ -1,7 +1,8 @@
 """Checks that captured updates, and captured and compiled ones, change weights as eager updates do.
 
-Each training makes `UPDATES` updates in float32, without TF32, from the same random numbers. `tests/test_cuda.py`
-checks the same on small networks; here, policies have the sizes of `policies.py` and generators those of params.yaml.
+Each training makes `UPDATES` updates in float32, without TF32, from the same random numbers. Policies have the sizes of
+`policies.py` and generators those of params.yaml. The tests check small networks with the functions of this file:
+`tests/test_cuda.py` on CUDA, `tests/test_captured.py` on a CPU.
 The inverse model is missing, because its updates are not captured.
 """
 
@@ -29,7 +30,7 @@ from stages.tasks.tasks import gym_mujoco
 from stages.world_model.train import train as train_world_model
 
 UPDATES, SEEDS = 100, 5
-ALLOWED = 0.01  # as in tests/test_cuda.py: Adam may amplify the rounding of single weights
+ALLOWED = 0.01  # Adam may amplify the rounding of single weights
 DATASET, TASK = "benchmark", gym_mujoco("halfcheetah")  # the random data have HalfCheetah's 17 and 6 dimensions
 WORLD_MODEL = "dawm, dwm, corrected, bidirectional; with actions joint, gta, pgd"  # methods that train one like it
 
@@ -56,6 +57,12 @@ def without_tf32():
     finally:
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = allowed
+
+
+def trained(train, compile: bool, capture) -> dict[str, torch.Tensor]:
+    """What `train(compile)` returns, in float32 without TF32 and with that `capture`, see `captured_by`."""
+    with captured_by(capture), without_tf32():
+        return train(compile=compile)
 
 
 def difference(weights: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
@@ -150,12 +157,10 @@ def table(params, device, given, capture=graph) -> list[str]:
     for name, train in trainings(params, real, device, given.algorithms).items():
         way = "eager"
         try:
-            with captured_by(None), without_tf32():
-                expected = train(compile=False)
+            expected = trained(train, False, None)
             for way, compile in ways.items():
                 torch.compiler.reset()  # else torch gives up compiling after a few sizes of the same function
-                with captured_by(capture), without_tf32():
-                    weights, memory = peak_memory(partial(train, compile=compile), device)
+                weights, memory = peak_memory(partial(trained, train, compile, capture), device)
                 apart = difference(weights, expected)
                 row(name, way, f"{apart:.1e}", "yes" if apart <= ALLOWED else "**no**", memory=memory)
         except Exception as error:

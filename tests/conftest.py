@@ -94,27 +94,38 @@ def report():
             main()
 
 
-def killed_and_resumed(train, update: int, monkeypatch):
-    """What `train()` returns when it is called again after it was killed before that update, and the ranges of updates
-    that it then makes, one for each training.
+def killed_and_resumed(train, updates: tuple[int, ...], monkeypatch):
+    """What `train()` returns after it was killed before each of those updates in turn, and the ranges of updates that
+    each training had ahead.
     """
 
     class Killed(Exception):
         pass
 
-    original, done = Training.__call__, []
+    original, ahead = Training.__call__, []
+    monkeypatch.setattr(training, "progress", lambda steps, what: ahead.append(steps) or steps)
+    for update in updates:
 
-    def until_killed(self):
-        if self.done == update:
-            raise Killed
-        original(self)
+        def until_killed(self, update=update):
+            if self.done == update:
+                raise Killed
+            original(self)
 
-    monkeypatch.setattr(Training, "__call__", until_killed)
-    with pytest.raises(Killed):
-        train()
-    monkeypatch.setattr(Training, "__call__", original)
-    monkeypatch.setattr(training, "progress", lambda steps, what: done.append(steps) or steps)
-    return train(), done
+        with monkeypatch.context() as patch:
+            patch.setattr(Training, "__call__", until_killed)
+            with pytest.raises(Killed):
+                train()
+    return train(), ahead
+
+
+SHORT = 10
+
+
+@pytest.fixture
+def short_chunks(monkeypatch):
+    """A policy's training draws the random numbers of `SHORT` updates together, so few updates reach a second chunk."""
+    for module in ("updates", "trainer"):
+        monkeypatch.setattr(f"stages.policy.{module}.CHUNK", SHORT)
 
 
 @pytest.fixture(scope="session")

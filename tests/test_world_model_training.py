@@ -1,25 +1,19 @@
-"""Training the world model: exact resuming, captured and compiled updates, averaged weights, validation."""
+"""Training the world model: averaged weights, validation, precision, learned terminals."""
 
-import shutil
-from collections import Counter
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from stages.common.capture import WARM_UP, Captured
-from stages.common.checkpoint import Checkpoint
 from stages.common.rng import numpy_stream
 from stages.common.torch_setup import torch_stream
 from stages.common.transitions import Transitions
-from stages.diffusion import training as training_module
 from stages.diffusion.training import Training, UpdateNoise, learning_rate
 from stages.tasks.tasks import Task
 from stages.world_model.model import WorldModel
 from stages.world_model.train import VALIDATION_WINDOWS, train, windows_loss
 from stages.world_model.windows import Windows
-from tests.conftest import killed_and_resumed
 
 HOPPER = Task({"id": "Hopper-v4"}, 1000, 400.0, None)
 MAZE = Task({"id": "PointMaze_UMaze-v3"}, 300, 1.0, None)
@@ -96,40 +90,6 @@ def test_the_validation_loss_is_the_final_average_s_on_held_out_episodes(params,
     without = small(params, held_out=0.0)
     _, losses = train(episodes, "hopper-medium", HOPPER, 0, without, device)
     assert "validation_loss" not in losses
-
-
-def test_an_interrupted_training_resumes_to_the_same_weights(params, episodes, device, tmp_path, monkeypatch):
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    checkpoint = Checkpoint("diffusion", params, [], device)
-    whole, expected = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
-    (again, losses), done = killed_and_resumed(
-        lambda: train(episodes, "hopper-medium", HOPPER, 0, small(params), device, checkpoint), 40, monkeypatch
-    )
-    assert done == [range(36, 60)]
-    assert losses == expected
-    for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
-        assert torch.equal(one, other)
-
-
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-def test_compiled_and_captured_training_equals_the_plain_one(params, episodes, device, monkeypatch):
-    """The code path of CUDA, with the loss compiled for the CPU and a substitute for the graph."""
-    replays = Counter()
-
-    def capture(function):
-        def replay():
-            replays["update"] += 1
-            function()
-
-        return replay
-
-    plain, losses = train(episodes, "hopper-medium", HOPPER, 0, small(params), device)
-    monkeypatch.setattr(training_module, "Captured", lambda function, _: Captured(function, capture))
-    compiled, compiled_losses = train(episodes, "hopper-medium", HOPPER, 0, small(params, compile=True), device)
-    assert replays["update"] == 60 - WARM_UP
-    assert compiled_losses["validation_loss"] == pytest.approx(losses["validation_loss"], rel=1e-3)
-    for one, other in zip(plain.state_dict().values(), compiled.state_dict().values(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
 
 def test_bfloat16_leaves_weights_and_losses_in_float32(params, episodes, device):
