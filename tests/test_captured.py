@@ -21,7 +21,7 @@ from tests.conftest import SHORT
 from tests.test_policy import VARIANTS, made_by, names, settings_of
 from tests.test_world_model_training import HOPPER, small
 
-needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler")
+CODE = [pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler"), pytest.mark.slow]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ class Replays:
 @pytest.mark.usefixtures("short_chunks", "backend")
 @pytest.mark.parametrize(
     ("variant", "backend"),
-    [*((variant, "aot_eager") for variant in VARIANTS), pytest.param("td3bc", "inductor", marks=needs_compiler)],
+    [*((variant, "aot_eager") for variant in VARIANTS), pytest.param("td3bc", "inductor", marks=CODE)],
     indirect=["backend"],
 )
 def test_policies(params, episodes, synthetic, device, variant):
@@ -77,7 +77,7 @@ def test_policies(params, episodes, synthetic, device, variant):
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
     ("network", "backend"),
-    [("mlp", "aot_eager"), ("unet", "aot_eager"), pytest.param("mlp", "inductor", marks=needs_compiler)],
+    [("mlp", "aot_eager"), ("unet", "aot_eager"), pytest.param("mlp", "inductor", marks=CODE)],
     indirect=["backend"],
 )
 def test_a_world_model(params, episodes, device, network):

@@ -14,6 +14,7 @@ from stages.policy.trainer import acting, build_updates, train
 from tests.conftest import settings_for
 
 SEEDS, MODES, SPREAD = 3, (-0.6, 0.6), 0.05
+HELD = 0.25  # least share of the actions near each mode: about half of the data's
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,19 @@ def settings_of(params, algorithm: str, **changes) -> SimpleNamespace:
     return settings
 
 
+def settings_by_learner(one: float, other: float) -> torch.Tensor:
+    """A weight in the loss that is `one` for the first `SEEDS` learners and `other` for as many more.
+
+    So two policies are trained at once.
+    """
+    return torch.tensor([one, other]).repeat_interleave(SEEDS)
+
+
 def actions_of(policies: dict, algorithm: str, settings) -> np.ndarray:
-    """(seeds, 1000) actions in the only state."""
-    policy = policy_of(policies, algorithm, settings, slice(-1, None))
-    noise = torch.randn(SEEDS, 1000, policy.noise, generator=torch.Generator().manual_seed(0))
-    states = torch.zeros(SEEDS, 1000, 1)
+    """(learners, 1000) actions in the only state."""
+    policy, learners = policy_of(policies, algorithm, settings, slice(-1, None)), len(policies["generators"])
+    noise = torch.randn(learners, 1000, policy.noise, generator=torch.Generator().manual_seed(0))
+    states = torch.zeros(learners, 1000, 1)
     return policy((states - policies["mean"]) / policies["std"], noise, None)[0][..., 0].numpy()
 
 
@@ -54,51 +63,63 @@ def near(actions: np.ndarray, mode: float) -> np.ndarray:
     return (np.abs(actions - mode) < 4 * SPREAD).mean(-1)
 
 
-def test_fql_s_flow_holds_both_modes_and_its_policy_picks_the_better(params, bandit, device):
-    settings = settings_of(params, "fql", alpha=0.1)
-    updates = build_updates(bandit, None, ("bandit", "real", "fql"), settings, SEEDS, device)
+@pytest.mark.slow
+def test_fql_distils_its_flow_and_picks_the_better_mode_if_q_outweighs_distillation(params, bandit, device):
+    settings = settings_of(params, "fql", alpha=settings_by_learner(0.1, 1000.0))
+    updates = build_updates(bandit, None, ("bandit", "real", "fql"), settings, 2 * SEEDS, device)
     for _ in range(settings.steps):
         updates()
-    states, noise = torch.zeros(SEEDS, 1000, 1), torch.randn(SEEDS, 1000, 1, generator=torch.Generator().manual_seed(1))
+    states = torch.zeros(2 * SEEDS, 1000, 1)
+    noise = torch.randn(2 * SEEDS, 1000, 1, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         flow = updates.learner.flow.transport(states, noise, 10)[..., 0].numpy()
-    for mode in MODES:
-        assert (near(flow, mode) > 0.3).all()
-    facts = {"mean": updates.batches.mean, "std": updates.batches.std}
+    facts = {"mean": updates.batches.mean, "std": updates.batches.std, "generators": torch.zeros(2 * SEEDS)}
     policies = {name: weight[None] for name, weight in acting(updates.learner).items()} | facts
-    assert (near(actions_of(policies, "fql", settings), MODES[1]) > 0.9).all()
-
-
-def test_fql_s_policy_is_the_flow_s_if_distillation_outweighs_q(params, bandit, device):
-    settings = settings_of(params, "fql", alpha=1000.0)
-    chosen = actions_of(train(bandit, None, ("bandit", "real", "fql"), settings, SEEDS, device), "fql", settings)
+    chosen = actions_of(policies, "fql", settings)
     for mode in MODES:
-        assert (near(chosen, mode) > 0.3).all()
+        assert (near(flow, mode) > HELD).all()
+        assert (near(chosen[SEEDS:], mode) > HELD).all()
+    assert (near(chosen[:SEEDS], MODES[1]) > 0.9).all()
 
 
-def test_sorl_holds_both_modes_in_any_number_of_steps_if_it_only_clones(params, bandit, device):
-    settings = settings_of(params, "sorl", q_weight=0.0)
-    policies = train(bandit, None, ("bandit", "real", "sorl"), settings, SEEDS, device)
-    for settings.act_steps in (2, 4, 8):
-        chosen = actions_of(policies, "sorl", settings)
-        assert all((near(chosen, mode) > 0.3).all() for mode in MODES)
+@pytest.fixture(scope="module")
+def sorl(params, bandit) -> tuple[dict, SimpleNamespace]:
+    """Policies and their settings: the first `SEEDS` only clone, the others also maximise Q."""
+    settings = settings_of(params, "sorl", q_weight=settings_by_learner(0.0, 50.0), best_of=4)
+    vars(settings).update(steps=600, learning_rate=0.005)
+    policies = train(bandit, None, ("bandit", "real", "sorl"), settings, 2 * SEEDS, torch.device("cpu"))
+    return policies, settings
 
 
-def test_sorl_leaves_the_worse_mode_for_a_larger_q(params, bandit, device):
+def sorl_s_actions(sorl, act_steps: int, best_of: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """(SEEDS, 1000) actions each, of the policies that clone and of those that also maximise Q."""
+    policies, settings = sorl
+    vars(settings).update(act_steps=act_steps, best_of=best_of)
+    return np.split(actions_of(policies, "sorl", settings), 2)
+
+
+@pytest.mark.slow
+def test_sorl_holds_both_modes_in_any_number_of_steps_if_it_only_clones(sorl):
+    for act_steps in (2, 4, 8):
+        clones, _ = sorl_s_actions(sorl, act_steps)
+        assert all((near(clones, mode) > HELD).all() for mode in MODES)
+
+
+@pytest.mark.slow
+def test_sorl_leaves_the_worse_mode_for_a_larger_q(sorl):
     """In up to four steps; through eight, Q's gradient takes more updates than these."""
-    settings = settings_of(params, "sorl", q_weight=50.0)
-    policies = train(bandit, None, ("bandit", "real", "sorl"), settings, SEEDS, device)
-    for settings.act_steps in (1, 2, 4):
-        chosen = actions_of(policies, "sorl", settings)
+    for act_steps in (1, 2, 4):
+        _, chosen = sorl_s_actions(sorl, act_steps)
         assert (near(chosen, MODES[0]) < 0.05).all()
         assert (chosen.mean(-1) > 0.35).all()
 
 
-def test_of_several_actions_sorl_takes_the_one_with_the_largest_q(params, bandit, device):
-    """Its policy clones both modes; four tries leave one in sixteen without the better."""
-    settings = settings_of(params, "sorl", q_weight=0.0, best_of=4)
-    policies = train(bandit, None, ("bandit", "real", "sorl"), settings, SEEDS, device)
-    assert (near(actions_of(policies, "sorl", settings), MODES[1]) > 0.8).all()
+@pytest.mark.slow
+def test_of_several_actions_sorl_takes_the_one_with_the_largest_q(sorl):
+    """One of four tries is near the better mode with probability 1 - (1 - p)⁴, for the share p of single tries."""
+    single = near(sorl_s_actions(sorl, 8)[0], MODES[1])
+    best = near(sorl_s_actions(sorl, 8, best_of=4)[0], MODES[1])
+    np.testing.assert_allclose(best, 1 - (1 - single) ** 4, atol=0.15)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +184,7 @@ def test_rsp_plans_where_the_return_asked_for_leads_and_acts_to_get_there(params
 
 def test_saq_s_codes_hold_both_modes_and_a_small_temperature_picks_the_better(params, bandit, device):
     settings = settings_of(params, "saq", codes=64)
-    vars(settings).update(steps=2000, snapshot_every=2000)
+    settings.learning_rate = 0.005
     policies = train(bandit, None, ("bandit", "real", "saq"), settings, SEEDS, device)
     settings.temperature = 1000.0  # Q weighs nothing, so it acts as the data do
     chosen = actions_of(policies, "saq", settings)
@@ -177,17 +198,14 @@ def test_saq_s_codes_hold_both_modes_and_a_small_temperature_picks_the_better(pa
     assert (chosen == chosen[:, :1]).all()
 
 
+@pytest.mark.slow
 def test_gtp_holds_both_modes_in_any_number_of_jumps_and_leans_to_the_better(params, bandit, device):
-    settings = settings_of(params, "gtp", eta=0.0, sigma_max=5.0)
-    policies = train(bandit, None, ("bandit", "real", "gtp"), settings, SEEDS, device)
+    settings = settings_of(params, "gtp", eta=settings_by_learner(0.0, 3.0)[:, None], sigma_max=5.0, jumps=2)
+    policies = train(bandit, None, ("bandit", "real", "gtp"), settings, 2 * SEEDS, device)
     for settings.jumps in (5, 10):
-        chosen = actions_of(policies, "gtp", settings)
-        assert all((near(chosen, mode) > 0.25).all() for mode in MODES)
-    settings.jumps = 5
-    settings.eta = 3.0
-    policies = train(bandit, None, ("bandit", "real", "gtp"), settings, SEEDS, device)
-    chosen = actions_of(policies, "gtp", settings)
-    assert (near(chosen, MODES[1]) > 2 * near(chosen, MODES[0])).all()
+        clones, chosen = np.split(actions_of(policies, "gtp", settings), 2)
+        assert all((near(clones, mode) > HELD).all() for mode in MODES)
+        assert (near(chosen, MODES[1]) > 2 * near(chosen, MODES[0])).all()
 
 
 PLANNERS = ("dd", "diffuser", "mpdiffuser")
@@ -199,19 +217,20 @@ def planning(params, algorithm: str, **changes) -> SimpleNamespace:
     return settings
 
 
-def first_actions(policies: dict, algorithm: str, settings, target: float | None = None) -> np.ndarray:
-    """(seeds, 20) actions at the start of the line; the return that plans aim at may be replaced."""
+def first_actions(policies: dict, algorithm: str, settings, target: float | None = None, count=20) -> np.ndarray:
+    """(seeds, count) actions at the start of the line; the return that plans aim at may be replaced."""
     if target is not None:
         policies = {**policies, "constant.target": torch.tensor([target], dtype=torch.float32)}
     policy = policy_of(policies, algorithm, settings, slice(-1, None))
-    noise = torch.randn(SEEDS, 20, policy.noise, generator=torch.Generator().manual_seed(0))
-    start = (torch.zeros(SEEDS, 20, 1) - policies["mean"]) / policies["std"]
+    noise = torch.randn(SEEDS, count, policy.noise, generator=torch.Generator().manual_seed(0))
+    start = (torch.zeros(SEEDS, count, 1) - policies["mean"]) / policies["std"]
     return policy(start, noise, None)[0][..., 0].numpy()
 
 
 @pytest.mark.parametrize("algorithm", ["dd", "mpdiffuser"])
 def test_a_planner_acts_for_the_return_that_it_is_asked_for(params, line, device, algorithm):
     settings = planning(params, algorithm, target_quantile=0.95, guidance=1.0)
+    vars(settings).update(steps=400, learning_rate=0.005, width=32, ema=0.98)
     policies = train(line, None, ("line", "real", algorithm), settings, SEEDS, device)
     outlook = Outlook(line, settings)
     asked = np.quantile(return_to_go(line.rewards, line.episode, settings.discount), 0.95)
@@ -223,17 +242,18 @@ def test_a_planner_acts_for_the_return_that_it_is_asked_for(params, line, device
     np.testing.assert_allclose(first_actions(policies, algorithm, settings, nothing), -0.8, atol=0.2)
 
 
+@pytest.mark.slow
 def test_diffuser_goes_both_ways_unless_the_value_guides_or_chooses(params, line, device):
     settings = planning(params, "diffuser", guidance=0.0, candidates=1)
     policies = train(line, None, ("line", "real", "diffuser"), settings, SEEDS, device)
-    aimless = first_actions(policies, "diffuser", settings)
+    aimless = first_actions(policies, "diffuser", settings, count=200)
     for direction in (-0.8, 0.8):
-        assert (np.abs(aimless - direction) < 0.2).sum(1).min() >= 4
+        assert (np.abs(aimless - direction) < 0.2).mean(1).min() > 0.05
     settings.guidance = 1.0
-    guided = first_actions(policies, "diffuser", settings)
+    guided = first_actions(policies, "diffuser", settings, count=200)
     assert ((guided > 0.6).mean(1) > (aimless > 0.6).mean(1)).all()
     settings.guidance, settings.candidates = 0.0, 16
-    assert (first_actions(policies, "diffuser", settings) > 0.6).mean() > 0.95
+    assert (first_actions(policies, "diffuser", settings, count=200) > 0.6).mean() > 0.95
 
 
 def test_mpdiffuser_s_ranker_adds_discounted_rewards_until_the_first_end(params, line, device):

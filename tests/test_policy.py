@@ -281,6 +281,7 @@ def test_a_resumed_run_ends_with_the_same_bytes(params, episodes, synthetic, dev
     assert equal(train(episodes, made_by(variant, synthetic), names(variant), settings, 2, device, checkpoint), whole)
 
 
+@pytest.mark.slow
 def test_a_killed_stage_resumes_from_its_last_checkpoint(tiny_params, episodes, tmp_path, monkeypatch):
     """SIGKILL, twice; the policies equal an uninterrupted run's to the byte, and no checkpoint is left."""
     monkeypatch.chdir(tmp_path)
