@@ -344,6 +344,7 @@ def gamble() -> Transitions:
     return Transitions(*(column.astype(np.float32) for column in columns), episode, timeouts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "penalty", "best"), [("mopo", 0.0, 0.5), ("mopo", 6.0, 0.05), ("mobile", 6.0, 0.5)]
 )
@@ -365,6 +366,7 @@ def test_a_policy_maximises_the_penalised_rewards(params, gamble, device, algori
     np.testing.assert_allclose(acts[:, 0, 0], [best] * SEEDS, atol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["mopo", "mobile"])
 def test_a_policy_learns_in_its_model_to_control_a_system(params, device, algorithm):
     """s' = 0.9 s + 0.3 a + 0.03 ε with the reward -(s' - 0.3)², from random actions; at 0.3 the best is 0.1."""
@@ -377,9 +379,9 @@ def test_a_policy_learns_in_its_model_to_control_a_system(params, device, algori
     columns = states[:, None], actions[:, None], -((following - 0.3) ** 2), following[:, None], np.full(count, 0.99)
     episode, timeouts = np.arange(count, dtype=np.int32) // 20, np.arange(count) % 20 == 19
     data = Transitions(*(column.astype(np.float32) for column in columns), episode, timeouts)
-    own = {"steps": 2500, "snapshot_every": 2500, "model_share": 0.3, "batch": 128, "model_hidden": [32], "tau": 0.02}
+    own = {"steps": 1200, "snapshot_every": 1200, "model_share": 0.3, "batch": 128, "model_hidden": [32], "tau": 0.05}
     own |= {"rollouts": 300, "rollout_length": 5, "rollout_every": 50, "reward_scale": 0.1, "kept_refreshes": 4}
-    own |= {"model_learning_rate": 0.01, "learning_rate": 0.003, "actor_learning_rate": 0.001, "weight_decay": 0.0}
+    own |= {"model_learning_rate": 0.01, "learning_rate": 0.005, "actor_learning_rate": 0.002, "weight_decay": 0.0}
     settings = settings_of(
         params, algorithm, **own, hidden=[32, 32], penalty=0.1, entropy_weight=0.01, real_fraction=0.05
     )
