@@ -32,8 +32,23 @@ def cells_of(lacking: dict[str, str]) -> list[str]:
     return [stage.rpartition("-")[2] for stage in lacking.values() if stage.startswith("evaluate@")]
 
 
+def check_data(folder: Path, dataset: str):
+    """Ends the run if the study has results of one data set from other data than the project's.
+
+    Raises:
+        SystemExit: naming the study's record of its data and what to do.
+    """
+    theirs, ours = (root / "results" / dataset / "data.json" for root in (folder, Path()))
+    if theirs.exists() and ours.exists() and theirs.read_bytes() != ours.read_bytes():
+        raise SystemExit(
+            f"{theirs} is of other data than {ours}, so their results do not belong together; delete {theirs.parent} to"
+            f" run all of {dataset} again"
+        )
+
+
 def keep(folder: Path, dataset: str, names):
-    """Copies results of one data set, its card and dvc.lock into the study."""
+    """Copies results of one data set, its card and dvc.lock into the study, if they are of the same data."""
+    check_data(folder, dataset)
     target = folder / "results" / dataset
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -52,13 +67,17 @@ def run(folder: Path, params: dict, datasets: list[str], methods: list[str], clu
             after the other, each kept before the next begins.
 
     Raises:
-        SystemExit: if the project's params.yaml is not the study's, or if a stage fails.
+        SystemExit: if the project's params.yaml is not the study's, if the study's results are of other data, or if a
+            stage fails.
     """
     if read(Path("params.yaml")) != params:
         raise SystemExit(
             f"params.yaml is not the study's; commit or undo your changes, then: cp {folder}/params.yaml ."
         )
     grid = {names: missing(folder, params, *names) for names in product(datasets, methods)}
+    for dataset in datasets:
+        if any(grid[dataset, method] for method in methods):
+            check_data(folder, dataset)
     cells = [(method, cells_of(lacking)) for (_, method), lacking in grid.items()]
     if count := sum(len(names) for _, names in cells):
         print(

@@ -100,6 +100,28 @@ def test_a_study_goes_on_from_what_is_in_it(project, dvc):
     assert dvc == [[f"evaluate@{DATASETS[1]}-dawm-{ALGORITHMS[-1]}"]]
 
 
+def test_results_of_other_data_are_not_added_to_a_study(project, dvc, monkeypatch):
+    """Neither if the project has other data before the run, nor if the run collects them."""
+    run(STUDY, read(), DATASETS, METHODS[:1])
+    before, kept = len(dvc), sorted(STUDY.rglob("*"))
+    ours = Path(f"results/{DATASETS[1]}/data.json")
+    content = ours.read_text()
+
+    def collects(words, **options):
+        ours.write_text(content.replace("14", "16"))
+        return SimpleNamespace(returncode=0)
+
+    ours.write_text(content.replace("14", "15"))
+    with pytest.raises(SystemExit, match=f"^{STUDY / ours} is of other data than {ours}"):
+        run(STUDY, read(), DATASETS, METHODS)
+    assert len(dvc) == before
+    ours.unlink()
+    monkeypatch.setattr(subprocess, "run", collects)
+    with pytest.raises(SystemExit, match="is of other data than"):
+        run(STUDY, read(), DATASETS[1:], METHODS)
+    assert sorted(STUDY.rglob("*")) == kept
+
+
 def test_a_failed_stage_ends_the_run_and_keeps_what_was_there_before(project, dvc, monkeypatch):
     done, fake = [], subprocess.run
 
