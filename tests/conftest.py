@@ -73,12 +73,13 @@ def overlaid(base: dict, changes: dict) -> dict:
     }
 
 
-# with a process for two files, these begin first
-LONGEST = ("test_pipeline.py", "test_grids.py", "test_experiments.py", "test_cluster.py")
+# a file is one process's, so these begin first
+LONGEST = ["cluster_grid", "experiments", "cluster", "pipeline", "captured", "policy", "grids", "page", "generative"]
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    place = {f"test_{name}.py": k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
 def settings_for(policy, section, dataset: str) -> SimpleNamespace:

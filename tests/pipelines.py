@@ -16,7 +16,7 @@ import yaml
 from cluster.graph import needed
 from stages.fidelity import value
 from tests.conftest import ROOT
-from tests.warm import warm_tools
+from tests.warm import put_aside, warm_tools
 
 DATASET, ALGORITHMS = "hopper-medium-replay", ("td3bc", "iql")
 VALUE, UPDATES = "stages/fidelity/value.py", 20  # of whose networks no pipeline's test needs more than a few
@@ -40,10 +40,11 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-def copy_project(folder: Path, params: dict):
+def copy_project(folder: Path, params: dict, baselines: tuple[str, ...] | None = None):
     """The work tree without results, as a git repository with those parameters and nothing committed.
 
-    Its networks for the value of states, which no parameter makes smaller, are trained for a few updates only.
+    Its networks for the value of states, which no parameter makes smaller, are trained for a few updates only. Only the
+    baselines that are named, or all if None, keep their stages, since DVC reads all stages whatever it does.
     """
     listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard").stdout.split("\n")
     for name in filter(None, listed):
@@ -51,6 +52,9 @@ def copy_project(folder: Path, params: dict):
         if (ROOT / name).is_file() and not result:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+    for path in folder.glob("stages/baselines/*/dvc.yaml"):
+        if baselines is not None and path.parent.name not in baselines:
+            path.unlink()
     write_params(folder, params)
     edit(folder / VALUE, rf"\b{value.UPDATES}\b", str(UPDATES))
     run(folder, "git", "init", "-q")
@@ -131,6 +135,13 @@ def warm(tmp_path_factory):
     """Tools whose libraries are loaded already."""
     with warm_tools(tmp_path_factory.mktemp("warm") / "tools") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[__name__], "TOOLS", [folder, *TOOLS])
+        yield folder
+
+
+@pytest.fixture
+def ordinary(warm):
+    """The ordinary tools, for a test that kills."""
+    with put_aside(warm):
         yield
 
 
@@ -143,7 +154,7 @@ def project(tmp_path_factory, tiny_params, warm):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not shared.exists():
             building = tmp_path_factory.mktemp("tiny") / "project"
-            copy_project(building, {**tiny_params, "algorithms": list(ALGORITHMS)})
+            copy_project(building, {**tiny_params, "algorithms": list(ALGORITHMS)}, ("synther",))
             assert executed(run(building, "dvc", "repro")) == names(building)
             commit(building, "tiny, with its results")
             building.rename(shared)

@@ -5,13 +5,13 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 from ray.util import get_node_ip_address
 
+from tests import pipelines
 from tests.conftest import ROOT
 from tests.pipelines import environment
 
@@ -20,6 +20,11 @@ SETTINGS = {
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_prestart_worker_first_driver": "0",  # drivers here need workers of their own
 }
+
+
+def python() -> Path:
+    """The ordinary interpreter; a worker's stages use the tools beside it."""
+    return pipelines.TOOLS[0] / "python3"
 
 
 def free_port() -> int:
@@ -34,7 +39,7 @@ def node(folder: Path, address: str, number: int) -> subprocess.Popen:
         if number
         else ["--head", "--port", address.rpartition(":")[2], "--include-dashboard", "false", "--no-monitor"]
     )
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where]
+    command = [python(), "-m", "ray.scripts.scripts", "start", *where]
     command += ["--num-cpus", "1", "--disable-usage-stats", "--include-log-monitor", "false", "--block"]
     with log(folder, number).open("w") as file:
         output = {"stdout": file, "stderr": subprocess.STDOUT}
@@ -76,7 +81,7 @@ def joined(nodes: list[subprocess.Popen], folder: Path, address: str, number: in
 def cluster(project: Path, *arguments: str) -> subprocess.Popen:
     """Starts the driver, whose errors go to its output."""
     return subprocess.Popen(
-        [sys.executable, "-m", "cluster", *arguments],
+        [python(), "-m", "cluster", *arguments],
         cwd=project,
         env=environment(project, PYTHONPATH=str(ROOT), **SETTINGS),
         stdout=subprocess.PIPE,

@@ -19,6 +19,7 @@ from cluster.graph import UNKNOWN
 from cluster.order import Order, critical_path, makespan
 from cluster.report import Report
 from stages.common.files import write_text
+from tests import pipelines
 from tests.conftest import ROOT
 from tests.pipelines import commit, executed, run
 from tests.ray_nodes import alive, ancestor, cluster, command_line, ended, ray_cluster, wait_for
@@ -116,6 +117,7 @@ def test_the_table_on_a_terminal_says_what_runs_where_what_waits_and_how_long_it
     assert (tmp_path / "log").read_text().endswith("4 stages, 2 at a time\n")
 
 
+warm, ordinary = pipelines.warm, pipelines.ordinary
 PIPELINE = """
 stages:
   data: {cmd: "seq 1000 | tee data.txt > /dev/null; sh work.sh mark", deps: [work.sh], params: [rows], outs: [data.txt]}
@@ -157,7 +159,7 @@ def project(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def address(tmp_path_factory, warm):
     """The address of a Ray cluster with two nodes of one CPU."""
     with ray_cluster(tmp_path_factory.mktemp("ray"), 2) as address:
         yield address
@@ -246,7 +248,7 @@ def test_a_failure_names_the_stage_and_its_output_and_a_second_start_sends_only_
 
 
 @pytest.mark.slow
-def test_a_killed_worker_or_driver_leaves_no_process_and_what_it_ran_runs_again(project, address):
+def test_a_killed_worker_or_driver_leaves_no_process_and_what_it_ran_runs_again(project, address, ordinary):
     held = hold(project, "train")
     driver = cluster(project, "--address", address)
     first = wait_for(lambda: mark(project, "train"))[0]
@@ -345,7 +347,7 @@ def test_a_full_disk_fails_the_stage_and_says_so(project, tmp_path, address):
 
 
 @pytest.mark.slow
-def test_a_lost_node_s_stage_runs_on_another(project, address):
+def test_a_lost_node_s_stage_runs_on_another(project, address, ordinary):
     """The last test of this file, since the cluster then has one node left."""
     held = {name: hold(project, name) for name in ("train", "other")}
     driver = cluster(project, "--address", address)

@@ -9,26 +9,28 @@ import pytest
 import yaml
 
 from cluster.graph import needed
+from tests import pipelines
 from tests.conftest import overlaid
 from tests.pipelines import commit, copy_project, digest, executed, names, run
 from tests.ray_nodes import alive, ancestor, cluster, command_line, ended, ray_cluster, wait_for
 
 pytestmark = pytest.mark.slow
 
+warm, ordinary = pipelines.warm, pipelines.ordinary
 PARAMS = {"methods": ["dawm"], "algorithms": ["td3bc"], "policy": {"steps": 2000, "snapshot_every": 200}}
 SECONDS = re.compile(r"reports/(index\.html|\w+/(costs|acting)\.\w+)$")  # these name the seconds that stages took
 WITH_SECONDS = ("reports/tables", "reports/figures", "reports/index.html")  # outputs with such files in them
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory):
+def three(tmp_path_factory, warm):
     """The address of a Ray cluster with three nodes of one CPU."""
     with ray_cluster(tmp_path_factory.mktemp("ray"), 3) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory, tiny_params) -> Path:
+def plain(tmp_path_factory, tiny_params, warm) -> Path:
     """A copy of the work tree with tiny parameters, every stage run by DVC."""
     folder = project(tmp_path_factory.mktemp("plain") / "project", tiny_params)
     run(folder, "dvc", "repro")
@@ -36,7 +38,7 @@ def plain(tmp_path_factory, tiny_params) -> Path:
 
 
 def project(folder: Path, tiny_params: dict) -> Path:
-    copy_project(folder, overlaid(tiny_params, PARAMS))
+    copy_project(folder, overlaid(tiny_params, PARAMS), ())
     commit(folder, "tiny")
     return folder
 
@@ -99,7 +101,7 @@ def test_machines_without_a_common_file_system_exchange_results_by_a_remote(plai
     assert "–" not in costs.split("| DAWM |")[1].splitlines()[0]  # seconds travel as well
 
 
-def test_a_node_and_the_driver_are_killed_while_a_policy_trains(plain, three, tmp_path, tiny_params):
+def test_a_node_and_the_driver_are_killed_while_a_policy_trains(plain, three, tmp_path, tiny_params, ordinary):
     """The last test of this file, since the cluster may then have two nodes left."""
     folder = project(tmp_path / "project", tiny_params)
     target = "evaluate@hopper-medium-replay-dawm-td3bc"

@@ -112,14 +112,17 @@ def z_score(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_a_copy_scores_like_the_real_data_and_a_broken_copy_does_not(steered, learned):
-    """The copy is half of each batch, or all of it. The broken copy has its actions in random order."""
+    """The copy is half of each batch, or all of it. The broken copy has its actions in random order.
+
+    By chance alone a difference exceeds four standard errors once in some thousand times, on whatever processor.
+    """
     parts = [copied(steered, 20_000, numpy_stream("copy", "line", k)) for k in range(2)]
     real = learned("real", None)
     behaviour = -((1 - GAIN / 2) ** 2) / 3 / (1 - GAMMA * (1 - GAIN / 2) ** 2)  # closed form, without the noise
     assert real.mean() > behaviour / 2  # training does better than imitation
     for share in (0.5, 0.0):
         copied_returns = learned(f"copy {share}", joined(parts, share, cost_record([], 0, 0.0, {})))
-        assert z_score(real, copied_returns) < 2.5
+        assert z_score(real, copied_returns) < 4
     whole = joined(parts, 0.5, cost_record([], 0, 0.0, {}))
     mixed = np.random.default_rng(0).permutation(len(whole))
     broken = learned("broken", replace(whole, actions=whole.actions[mixed]))

@@ -30,7 +30,7 @@ from tests.pipelines import (
 )
 
 pytestmark = pytest.mark.slow
-project, changed, warm = pipelines.project, pipelines.changed, pipelines.warm
+project, changed, warm, ordinary = pipelines.project, pipelines.changed, pipelines.warm, pipelines.ordinary
 
 
 def test_a_run_leaves_scores_tables_and_a_page(project):
@@ -67,7 +67,7 @@ def test_the_same_parameters_give_the_same_bytes_in_other_processes(changed, tmp
     the same dvc.lock and without records of earlier runs they are the same as well.
     """
     other = tmp_path / "other"
-    copy_project(other, yaml.safe_load((changed / "params.yaml").read_text()))
+    copy_project(other, yaml.safe_load((changed / "params.yaml").read_text()), ("synther",))
     run_in_process(other)
     assert digest(changed).keys() == digest(other).keys()
     unequal = differing(digest(changed), digest(other))
@@ -159,8 +159,7 @@ def wait_for(condition, seconds: float, what: str):
         time.sleep(0.05)
 
 
-def test_a_killed_stage_leaves_nothing_that_the_next_run_trusts(project, monkeypatch):
-    monkeypatch.setattr(pipelines, "TOOLS", pipelines.TOOLS[1:])  # whose processes end when they are killed
+def test_a_killed_stage_leaves_nothing_that_the_next_run_trusts(project, ordinary):
     target = f"policy@{DATASET}-dawm-td3bc"
     model = project / f"models/{DATASET}/dawm-td3bc.safetensors"
     before = model.read_bytes()
@@ -189,7 +188,9 @@ def test_a_killed_stage_leaves_nothing_that_the_next_run_trusts(project, monkeyp
 
 
 def test_the_paper_preset_s_whole_grid_is_planned(changed):
-    shutil.copy(ROOT / "presets/paper.yaml", changed / "params.yaml")
+    for path in ("presets/paper.yaml", *sorted(ROOT.glob("stages/baselines/*/dvc.yaml"))):
+        target = "params.yaml" if path == "presets/paper.yaml" else path.relative_to(ROOT)
+        shutil.copy(ROOT / path, changed / target)
     done = run(changed, "dvc", "repro", "--dry", "--force")
     planned = executed(done)
     assert len([name for name in planned if name.startswith("evaluate@")]) == 9 * 7 * 5

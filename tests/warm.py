@@ -37,20 +37,42 @@ with socket.socket(socket.AF_UNIX) as server:
 """
 
 
+TOOLS = ("dvc", "python")
+
+
 @contextmanager
-def warm_tools(folder: Path):
-    """Yields the folder, new and with such a `dvc` and `python` in it; they work until the block ends."""
-    folder.mkdir()
-    address = str(folder / "socket")
-    for tool in ("dvc", "python"):
+def warm_tools(environment: Path):
+    """Yields the folder of such a `dvc` and `python`; they work until the block ends.
+
+    It is that of the executables of a new virtual environment, which has this one's packages and, as `python3`, the
+    ordinary interpreter.
+    """
+    folder, address = environment / "bin", str(environment / "socket")
+    folder.mkdir(parents=True)
+    for part in ("pyvenv.cfg", "lib"):
+        (environment / part).symlink_to(Path(sys.prefix) / part)
+    (folder / "python3").symlink_to(Path(sys.executable).resolve())
+    for tool in TOOLS:
         (folder / tool).write_text(TOOL.format(python=sys.executable, address=address, tool=tool))
         (folder / tool).chmod(0o755)
-    with subprocess.Popen([sys.executable, __file__, address], stdin=subprocess.PIPE) as server:
+    with subprocess.Popen([folder / "python3", __file__, address], stdin=subprocess.PIPE) as server:
         while not Path(address).exists():
             assert server.poll() is None
             time.sleep(0.01)
         yield folder
         server.stdin.close()
+
+
+@contextmanager
+def put_aside(folder: Path):
+    """Leaves the ordinary tools, which come later in the PATH, for what kills."""
+    for tool in TOOLS:
+        (folder / tool).rename(folder / f"{tool}.aside")
+    try:
+        yield
+    finally:
+        for tool in TOOLS:
+            (folder / f"{tool}.aside").rename(folder / tool)
 
 
 def serve(address: str):
