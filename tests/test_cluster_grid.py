@@ -11,7 +11,7 @@ import yaml
 from cluster.graph import needed
 from tests import pipelines
 from tests.conftest import overlaid
-from tests.pipelines import commit, copy_project, digest, executed, names, run
+from tests.pipelines import DATASET, commit, copy_project, digest, executed, names, run
 from tests.ray_nodes import alive, ancestor, cluster, command_line, ended, ray_cluster, wait_for
 
 pytestmark = pytest.mark.slow
@@ -101,10 +101,12 @@ def test_machines_without_a_common_file_system_exchange_results_by_a_remote(plai
     assert "–" not in costs.split("| DAWM |")[1].splitlines()[0]  # seconds travel as well
 
 
-def test_a_node_and_the_driver_are_killed_while_a_policy_trains(plain, three, tmp_path, tiny_params, ordinary):
+def test_a_node_and_the_driver_are_killed_while_a_policy_trains(plain, three, tmp_path, tiny_params, request):
     """The last test of this file, since the cluster may then have two nodes left."""
     folder = project(tmp_path / "project", tiny_params)
-    target = "evaluate@hopper-medium-replay-dawm-td3bc"
+    target = f"evaluate@{DATASET}-dawm-td3bc"
+    ended(cluster(folder, f"augment@{DATASET}", "--address", three))  # what the policy needs, by the warm tools
+    request.getfixturevalue("ordinary")
     driver = cluster(folder, target, "--address", three)
     training = wait_for(lambda: trains(folder, "stages.policy"), 300)
     node = ancestor(training, " start --")
