@@ -33,6 +33,8 @@ from tests import test_report
 from tests.conftest import report
 from tests.test_report import DATASETS, SEEDS, outputs, run_collect, run_tables, without_figures, write_results
 
+pytestmark = pytest.mark.slow
+
 
 class Experimented(Folder):
     """A run whose scores are read as those of an experiment."""

@@ -21,7 +21,8 @@ from tests.conftest import SHORT
 from tests.test_policy import VARIANTS, made_by, names, settings_of
 from tests.test_world_model_training import HOPPER, small
 
-CODE = [pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
+CODE = pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler")
 
 
 @pytest.fixture

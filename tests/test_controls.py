@@ -111,6 +111,7 @@ def z_score(one: np.ndarray, other: np.ndarray) -> float:
     return abs(one.mean() - other.mean()) / np.sqrt((one.var(ddof=1) + other.var(ddof=1)) / SEEDS)
 
 
+@pytest.mark.slow
 def test_a_copy_scores_like_the_real_data_and_a_broken_copy_does_not(steered, learned):
     """The copy is half of each batch, or all of it. The broken copy has its actions in random order.
 
