@@ -92,6 +92,7 @@ def test_every_local_data_set_s_training_is_known(tier):
             assert run.curve["step"].is_monotonic_increasing
 
 
+@pytest.mark.slow
 def test_a_card_written_twice_has_the_same_bytes(here, monkeypatch):
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     written = []

@@ -215,6 +215,7 @@ def test_steps_that_do_not_exist_do_not_contribute_to_the_loss(params):
     torch.testing.assert_close(model.loss(steps, exists, condition, *draws, noise), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["edm", "ddpm", "flow"])
 def test_a_trained_model_predicts_a_linear_system(params, episodes, device, name):
     """The system is s' = s + 0.1 B a with reward s₀; the first sampled step must agree for every state and action."""

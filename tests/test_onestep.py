@@ -422,6 +422,7 @@ def test_the_stages_write_a_training_set_with_its_cost(tiny_params, episodes, tm
     assert cost["evaluations"] == pytest.approx(passes, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_an_advantage_weighted_clone_acts_as_the_weights_say(params, monkeypatch):
     """In one state half of the data act near 0.5 and earn 1, half near -0.5 and earn 0; so A is ±1 deviation."""
     rng = np.random.default_rng(0)

@@ -181,6 +181,7 @@ def test_notes_name_each_protocol_and_source(make_scores):
     assert any("not comparable" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_only_a_run_on_d4rl_writes_the_table_and_its_section(tmp_path, monkeypatch):
     monkeypatch.setattr(test_report, "DATASETS", [DATASET, "hopper-medium-replay-v2"])
     test_report.write_results(tmp_path, monkeypatch)

@@ -143,6 +143,7 @@ def test_an_ablation_is_read_back_as_it_was_saved(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(ablation.frame, frame)
 
 
+@pytest.mark.slow
 def test_a_grid_of_nine_data_sets_six_methods_and_two_algorithms(tmp_path, monkeypatch):
     tasks, methods = ("hopper", "walker2d", "halfcheetah"), ["real", "dawm", "dwm", "joint", "onestep", "synther"]
     datasets, algorithms = (

@@ -102,6 +102,7 @@ def test_bfloat16_leaves_weights_and_losses_in_float32(params, episodes, device)
     assert rough[1]["validation_loss"] == pytest.approx(precise[1]["validation_loss"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_terminal_channel_learns_where_tasks_end(params, episodes, device):
     """Episodes of a single step, which ends the task if it crosses a line; about a sixth of the steps do."""
     rng = np.random.default_rng(0)
